@@ -1,0 +1,197 @@
+package config
+
+import (
+	"encoding/json"
+	"time"
+
+	"iksync/uploader/imagekit"
+	"iksync/watcher"
+	"iksync/watcher/filter"
+)
+
+// Config is a checked configuration.
+type Config struct {
+	UploadURL string
+	APIURL    string
+	KeyFile   string // "" when none is named
+	State     string // "" when none is named
+	Workers   int
+	LogLevel  string
+	LogFormat string // "auto", "console" or "json"
+	Limits    watcher.Limits
+	Roots     []Root
+	// Warnings are what is doubtful and not wrong.
+	Warnings []string
+}
+
+// Root is one configured root.
+type Root struct {
+	Path     string // absolute, symlinks resolved
+	Folder   string // "/photos"
+	Filter   *filter.Set
+	Symlinks watcher.Symlinks
+	base     imagekit.Params
+	upload   Upload
+	rules    []rule
+}
+
+// Params returns the upload parameters for a path below the root: those of the
+// root over iksync's defaults, overlaid by each rule that matches, later ones
+// winning.
+func (r *Root) Params(path string) imagekit.Params {
+	p := r.base
+	r.upload.overlay(&p)
+	for i := range r.rules {
+		if r.rules[i].pattern.Match(path) {
+			r.rules[i].upload.overlay(&p)
+		}
+	}
+	return p
+}
+
+type rule struct {
+	pattern *filter.Pattern
+	upload  Upload
+}
+
+// Defaults are the parameters that iksync sends unless told otherwise. A unique
+// name would make a second asset of every repeated upload; the overwrite flags
+// keep what people edit in the dashboard (ImageKit's own defaults drop it).
+func Defaults() imagekit.Params {
+	no := false
+	return imagekit.Params{UseUniqueFileName: &no, OverwriteTags: &no, OverwriteAITags: &no, OverwriteCustomMetadata: &no}
+}
+
+// Upload are upload parameters as they are configured. What is not given keeps
+// the value that it would have without.
+type Upload struct {
+	Tags                    []string       `yaml:"tags"`
+	Private                 *bool          `yaml:"private"`
+	Published               *bool          `yaml:"published"`
+	CustomCoordinates       *string        `yaml:"custom_coordinates"`
+	ResponseFields          []string       `yaml:"response_fields"`
+	CustomMetadata          map[string]any `yaml:"custom_metadata"`
+	Extensions              []any          `yaml:"extensions"`
+	WebhookURL              *string        `yaml:"webhook_url"`
+	Checks                  *string        `yaml:"checks"`
+	Transformation          map[string]any `yaml:"transformation"`
+	Description             *string        `yaml:"description"`
+	OverwriteFile           *bool          `yaml:"overwrite_file"`
+	OverwriteTags           *bool          `yaml:"overwrite_tags"`
+	OverwriteAITags         *bool          `yaml:"overwrite_ai_tags"`
+	OverwriteCustomMetadata *bool          `yaml:"overwrite_custom_metadata"`
+}
+
+func (u *Upload) overlay(p *imagekit.Params) {
+	set(&p.IsPrivateFile, u.Private)
+	set(&p.IsPublished, u.Published)
+	set(&p.OverwriteFile, u.OverwriteFile)
+	set(&p.OverwriteTags, u.OverwriteTags)
+	set(&p.OverwriteAITags, u.OverwriteAITags)
+	set(&p.OverwriteCustomMetadata, u.OverwriteCustomMetadata)
+	for dst, src := range map[*string]*string{
+		&p.CustomCoordinates: u.CustomCoordinates, &p.WebhookURL: u.WebhookURL, &p.Checks: u.Checks, &p.Description: u.Description,
+	} {
+		if src != nil {
+			*dst = *src
+		}
+	}
+	if u.Tags != nil {
+		p.Tags = u.Tags
+	}
+	if u.ResponseFields != nil {
+		p.ResponseFields = u.ResponseFields
+	}
+	if u.CustomMetadata != nil {
+		p.CustomMetadata = text(u.CustomMetadata)
+	}
+	if u.Extensions != nil {
+		p.Extensions = text(u.Extensions)
+	}
+	if u.Transformation != nil {
+		p.Transformation = text(u.Transformation)
+	}
+}
+
+func set(dst **bool, src *bool) {
+	if src != nil {
+		*dst = src
+	}
+}
+
+// text gives the JSON of what was read from YAML; check has seen that it has one.
+func text(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// PlanLimits are the largest files that an ImageKit plan takes. ImageKit does
+// not say whether its MB are 10^6 or 2^20 bytes: these are the larger, so that
+// nothing is skipped that might be taken. Source: ImageKit's upload API, file
+// size limits (2026).
+func PlanLimits(plan string) (watcher.Limits, bool) {
+	const mb = 1 << 20
+	switch plan {
+	case "free":
+		return watcher.Limits{Image: 25 * mb, Video: 100 * mb, Other: 25 * mb}, true
+	case "lite":
+		return watcher.Limits{Image: 40 * mb, Video: 300 * mb, Other: 40 * mb}, true
+	case "pro":
+		return watcher.Limits{Image: 50 * mb, Video: 2048 * mb, Other: 50 * mb}, true
+	}
+	return watcher.Limits{}, false
+}
+
+// document is the configuration as it is written.
+type document struct {
+	ImageKit struct {
+		PrivateKeyFile string `yaml:"private_key_file"`
+		UploadURL      string `yaml:"upload_url"`
+		APIURL         string `yaml:"api_url"`
+	} `yaml:"imagekit"`
+	State   string `yaml:"state"`
+	Workers *int   `yaml:"workers"`
+	Log     struct {
+		Level  string `yaml:"level"`
+		Format string `yaml:"format"`
+	} `yaml:"log"`
+	Limits struct {
+		Plan  string `yaml:"plan"`
+		Image string `yaml:"image"`
+		Video string `yaml:"video"`
+		Other string `yaml:"other"`
+	} `yaml:"limits"`
+	Roots []documentRoot `yaml:"roots"`
+}
+
+type documentRoot struct {
+	Path     string         `yaml:"path"`
+	Folder   string         `yaml:"folder"`
+	Include  []string       `yaml:"include"`
+	Exclude  []string       `yaml:"exclude"`
+	Junk     *bool          `yaml:"junk"`
+	Types    []string       `yaml:"types"`
+	MinSize  string         `yaml:"min_size"`
+	MaxSize  string         `yaml:"max_size"`
+	MinAge   string         `yaml:"min_age"`
+	Symlinks string         `yaml:"symlinks"`
+	Upload   Upload         `yaml:"upload"`
+	Rules    []documentRule `yaml:"rules"`
+}
+
+type documentRule struct {
+	Match  string `yaml:"match"`
+	Upload Upload `yaml:"upload"`
+}
+
+// duration is time.ParseDuration that also takes days.
+func duration(s string) (time.Duration, error) {
+	if n := len(s); n > 1 && s[n-1] == 'd' {
+		h, err := time.ParseDuration(s[:n-1] + "h")
+		return 24 * h, err
+	}
+	return time.ParseDuration(s)
+}

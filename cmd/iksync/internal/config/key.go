@@ -1,0 +1,91 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"iksync/uploader/imagekit"
+)
+
+// Where the private key is looked for, in this order: the environment, the
+// configured file, the systemd credential.
+const (
+	KeyVariable   = "IMAGEKIT_PRIVATE_KEY"
+	KeyCredential = "imagekit_private_key"
+)
+
+// maxKeyFile bounds what is read as a key, bytes.
+const maxKeyFile = 4096
+
+// Key finds the private key. warning is set when others can read its file.
+func Key(file string, getenv func(string) string) (key imagekit.Key, warning string, err error) {
+	if v := strings.TrimSpace(getenv(KeyVariable)); v != "" {
+		key, err = checkKey(v, "the environment's "+KeyVariable)
+		return key, "", err
+	}
+	if file == "" {
+		if dir := getenv("CREDENTIALS_DIRECTORY"); dir != "" {
+			credential := filepath.Join(dir, KeyCredential)
+			if _, err := os.Stat(credential); err == nil {
+				key, _, err := readKey(credential)
+				return key, "", err
+			}
+		}
+		return imagekit.Key{}, "", fmt.Errorf("there is no private key: set %s in the environment, or name a file with imagekit.private_key_file in the configuration, or give the systemd credential %s (to try iksync without an account use --emulator)", KeyVariable, KeyCredential)
+	}
+	return readKey(file)
+}
+
+func readKey(file string) (key imagekit.Key, warning string, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			return key, "", fmt.Errorf("read the private key: %w (iksync runs as uid %d)", err, os.Getuid())
+		}
+		return key, "", fmt.Errorf("read the private key: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return key, "", fmt.Errorf("read the private key: %w", err)
+	}
+	if info.Mode().IsRegular() && info.Mode().Perm()&0o004 != 0 {
+		warning = fmt.Sprintf("everybody on this machine can read the private key in %s: chmod 600 it", file)
+	}
+	buf := make([]byte, maxKeyFile+1)
+	n, err := readFull(f, buf)
+	if err != nil {
+		return key, "", fmt.Errorf("read the private key: %w", err)
+	}
+	if n > maxKeyFile {
+		return key, "", fmt.Errorf("%s is too long to be a private key", file)
+	}
+	key, err = checkKey(strings.TrimSpace(string(buf[:n])), file)
+	return key, warning, err
+}
+
+// checkKey refuses what can't be a key, without showing it.
+func checkKey(secret, from string) (imagekit.Key, error) {
+	if secret == "" {
+		return imagekit.Key{}, fmt.Errorf("%s holds no private key: it is empty", from)
+	}
+	for _, r := range secret {
+		if r <= ' ' || r > '~' || r == ':' {
+			return imagekit.Key{}, fmt.Errorf("%s holds no private key: there is a character in it that no key has", from)
+		}
+	}
+	return imagekit.NewKey(secret), nil
+}
+
+func readFull(f *os.File, buf []byte) (int, error) {
+	n, err := io.ReadFull(f, buf)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return n, err
+}

@@ -1,0 +1,143 @@
+// Command iksync keeps an ImageKit.io media library in step with local
+// directories. README.md and `iksync --help` describe it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// Exit codes, as README and the help document them.
+const (
+	exitFailed      = 1   // some files failed, or the work could not be done
+	exitUsage       = 64  // EX_USAGE: the command line is wrong
+	exitBusy        = 75  // EX_TEMPFAIL: another iksync has the state file
+	exitKey         = 77  // EX_NOPERM: ImageKit refuses the key
+	exitConfig      = 78  // EX_CONFIG: the configuration, a path or the state file can't be used
+	exitInterrupted = 130 // stopped by a signal
+)
+
+// exitError is an error with the exit code that it ends the program with.
+type exitError struct {
+	code int
+	err  error // nil when everything has been said
+}
+
+// Error gives the message.
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+// Unwrap returns the message's error.
+func (e *exitError) Unwrap() error { return e.err }
+
+func exit(code int, err error) error { return &exitError{code: code, err: err} }
+
+func usage(format string, args ...any) error { return exit(exitUsage, fmt.Errorf(format, args...)) }
+
+// app is what the commands have of the world outside.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	getenv   func(string) string
+	terminal bool // err is a terminal
+}
+
+func main() {
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
+	os.Exit(a.run(os.Args[1:]))
+}
+
+// run runs one command line and returns the exit code.
+func (a *app) run(args []string) int {
+	ctx, stop := a.interruptible(context.Background())
+	defer stop()
+	root := a.rootCommand()
+	root.SetArgs(args)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	code := exitUsage // what cobra finds wrong is the command line
+	var with *exitError
+	if errors.As(err, &with) {
+		code = with.code
+		err = with.err
+	}
+	if err != nil {
+		fmt.Fprintf(a.err, "iksync: %v\n", err)
+	}
+	return code
+}
+
+// interruptible ends the context at the first SIGINT or SIGTERM. At the second
+// the process ends as it is: nothing is lost by that.
+func (a *app) interruptible(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := 0; ; n++ {
+			if _, ok := <-signals; !ok {
+				return
+			}
+			if n > 0 {
+				os.Exit(exitInterrupted)
+			}
+			cancel()
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(signals)
+		<-done
+		cancel()
+	}
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "iksync",
+		Short: "Keep an ImageKit.io media library in step with local directories",
+		Long: `iksync uploads local directories into the ImageKit.io media library, mirrors
+their folders, and records the fileId of every file.
+
+Exit codes:
+   0  all in step
+   1  some files failed (they are named), or the work could not be done
+  64  the command line is wrong
+  75  another iksync is using the state file
+  77  ImageKit refuses the private key
+  78  the configuration, a path in it or the state file can't be used
+ 130  interrupted; started again it continues where it was
+
+Environment:
+  IMAGEKIT_PRIVATE_KEY  the private key (never a flag, so that no process list shows it)
+  IKSYNC_STATE          state file, before the configuration's
+  IKSYNC_UPLOAD_URL     endpoint for uploads, before the configuration's
+  IKSYNC_API_URL        base of the management API, before the configuration's`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(a.backfillCommand(), a.emulatorCommand(), a.exportCommand(), a.uploadCommand(), a.filtersCommand(), a.versionCommand())
+	return root
+}

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/dustin/go-humanize"
+
+	"iksync/uploader"
+	"iksync/uploader/imagekit"
+	"iksync/watcher"
+)
+
+// maxListed bounds the paths that a summary names; all are counted.
+const maxListed = 20
+
+// result is how a run ended.
+type result struct {
+	work        *work
+	roots       []rootSummary
+	reports     []watcher.Report
+	stats       uploader.Stats
+	mismatches  []uploader.Mismatch
+	failed      map[string]int64 // by class
+	failures    []failure
+	held        map[string]int64
+	holds       []failure
+	remaining   int64
+	seconds     float64
+	statePath   string
+	interrupted bool
+	cause       error
+	emulator    *embedded
+}
+
+type rootSummary struct {
+	Path   string `json:"path"`
+	Folder string `json:"folder"`
+}
+
+type failure struct {
+	Path      string `json:"path"`
+	Class     string `json:"class"`
+	Reason    string `json:"reason"`
+	RequestID string `json:"request_id,omitempty"`
+	Attempts  int    `json:"attempts,omitempty"`
+}
+
+type renamed struct {
+	Path   string `json:"path"`
+	Wanted string `json:"wanted"`
+	Given  string `json:"given"`
+}
+
+// summary is a result in the form that --json prints.
+type summary struct {
+	InStep         bool             `json:"in_step"`
+	Interrupted    bool             `json:"interrupted"`
+	Error          string           `json:"error,omitempty"`
+	Roots          []rootSummary    `json:"roots"`
+	Files          int64            `json:"files"`
+	Bytes          int64            `json:"bytes"`
+	Uploaded       int64            `json:"uploaded"`
+	UploadedBytes  int64            `json:"uploaded_bytes"`
+	Unchanged      int64            `json:"unchanged"`
+	Touched        int64            `json:"touched"`
+	Skipped        map[string]int64 `json:"skipped"`
+	Waiting        map[string]int64 `json:"waiting"`
+	WaitingFirst   []failure        `json:"waiting_first,omitempty"`
+	Failed         map[string]int64 `json:"failed"`
+	FailedFirst    []failure        `json:"failed_first,omitempty"`
+	Unreadable     int64            `json:"unreadable"`
+	UnreadablePath []failure        `json:"unreadable_first,omitempty"`
+	Remaining      int64            `json:"remaining"`
+	Gone           int64            `json:"gone"`
+	Renamed        int64            `json:"renamed"`
+	RenamedFirst   []renamed        `json:"renamed_first,omitempty"`
+	Retries        int64            `json:"retries"`
+	Requests       int64            `json:"requests"`
+	Seconds        float64          `json:"seconds"`
+	State          string           `json:"state"`
+	EmulatorDir    string           `json:"emulator_dir,omitempty"`
+}
+
+func (r *result) summary() summary {
+	s := summary{
+		Interrupted: r.interrupted, Roots: r.roots,
+		Uploaded: r.stats.Uploaded, UploadedBytes: r.stats.UploadedBytes, Touched: r.stats.Touched, Unchanged: r.stats.Touched,
+		Skipped: make(map[string]int64), Waiting: r.held, WaitingFirst: r.holds, Failed: r.failed, FailedFirst: r.failures,
+		Remaining: r.remaining, Retries: r.stats.Retries, Requests: r.stats.Requests, Seconds: r.seconds, State: r.statePath,
+		Renamed: r.stats.Renamed,
+	}
+	if r.cause != nil && !r.interrupted {
+		s.Error = r.cause.Error()
+	}
+	if r.emulator != nil {
+		s.EmulatorDir = r.emulator.dir
+	}
+	for i := range r.reports {
+		rep := &r.reports[i]
+		s.Files += rep.Files
+		s.Bytes += rep.Bytes
+		s.Unchanged += rep.InStep
+		s.Gone += rep.Gone
+		s.Renamed += rep.Renamed
+		s.Unreadable += rep.Problems
+		for rule, n := range rep.Skipped {
+			s.Skipped[rule] += n
+		}
+		for _, p := range rep.Problem {
+			if len(s.UnreadablePath) < maxListed {
+				s.UnreadablePath = append(s.UnreadablePath, failure{Path: display(p.Path), Class: "unreadable", Reason: p.Err.Error()})
+			}
+		}
+		for _, n := range rep.Renames {
+			s.RenamedFirst = append(s.RenamedFirst, renamed{display(n.Path), n.Wanted, n.Given})
+		}
+	}
+	for _, m := range r.mismatches {
+		s.RenamedFirst = append(s.RenamedFirst, renamed{display(m.Path), m.Asked, m.Given})
+	}
+	s.RenamedFirst = s.RenamedFirst[:min(len(s.RenamedFirst), maxListed)]
+	s.InStep = r.exit() == nil
+	return s
+}
+
+// exit returns the error that ends the program with the true code.
+func (r *result) exit() error {
+	var api *imagekit.Error
+	switch {
+	case errors.As(r.cause, &api) && api.Class == imagekit.Credentials:
+		return exit(exitKey, fmt.Errorf("ImageKit refuses the private key, so nothing more was sent: %w", r.cause))
+	case r.interrupted:
+		return exit(exitInterrupted, nil)
+	case r.cause != nil:
+		return exit(exitFailed, r.cause)
+	case len(r.failed) > 0 || r.remaining > 0:
+		return exit(exitFailed, nil)
+	}
+	for i := range r.reports {
+		if r.reports[i].Problems > 0 || !r.reports[i].Completed {
+			return exit(exitFailed, nil)
+		}
+	}
+	return nil
+}
+
+// report prints the summary.
+func (b *backfill) report(r *result) error {
+	s := r.summary()
+	if b.json {
+		enc := json.NewEncoder(b.out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(s)
+	}
+	s.print(b.out)
+	if r.emulator != nil {
+		r.emulator.explain(b.out, s.UploadedBytes > 0)
+	}
+	return nil
+}
+
+func (s *summary) print(w io.Writer) {
+	switch {
+	case s.Interrupted:
+		fmt.Fprintf(w, "Interrupted: %s left. Started again, it continues there.\n", files(s.Remaining))
+	case s.InStep:
+		fmt.Fprintf(w, "In step: %s, %s.\n", files(s.Files), humanize.Bytes(uint64(s.Bytes)))
+	default:
+		fmt.Fprintf(w, "Not in step: %s failed, %s left.\n", files(sum(s.Failed)+s.Unreadable), files(s.Remaining))
+	}
+	line := func(name string, n int64, detail string) {
+		if n > 0 {
+			fmt.Fprintf(w, "  %-10s %8s  %s\n", name, humanize.Comma(n), detail)
+		}
+	}
+	rate := ""
+	if s.Seconds > 0 {
+		rate = fmt.Sprintf("%s in %s s (%.0f files/s, %s/s), %s requests", humanize.Bytes(uint64(s.UploadedBytes)),
+			strconv.FormatFloat(s.Seconds, 'f', 1, 64), float64(s.Uploaded)/s.Seconds, humanize.Bytes(uint64(float64(s.UploadedBytes)/s.Seconds)), humanize.Comma(s.Requests))
+	}
+	line("uploaded", s.Uploaded, rate)
+	touched := ""
+	if s.Touched > 0 {
+		touched = fmt.Sprintf("%s of them touched: read, found the same, not sent", humanize.Comma(s.Touched))
+	}
+	line("unchanged", s.Unchanged, touched)
+	line("skipped", sum(s.Skipped), counts(s.Skipped))
+	line("waiting", sum(s.Waiting), counts(s.Waiting))
+	list(w, s.WaitingFirst, sum(s.Waiting))
+	line("failed", sum(s.Failed), counts(s.Failed))
+	list(w, s.FailedFirst, sum(s.Failed))
+	line("unreadable", s.Unreadable, "")
+	list(w, s.UnreadablePath, s.Unreadable)
+	line("gone", s.Gone, "recorded before and not there (or not wanted) any more; nothing is deleted in the library")
+	line("renamed", s.Renamed, "their own remote path was not to be had")
+	for _, n := range s.RenamedFirst {
+		fmt.Fprintf(w, "      %s: %s instead of %s\n", n.Path, n.Given, n.Wanted)
+	}
+	if s.Error == "" && !s.InStep && !s.Interrupted {
+		fmt.Fprintln(w, "Run it again to try once more what failed.")
+	}
+	fmt.Fprintf(w, "State file: %s\n", s.State)
+}
+
+func list(w io.Writer, failures []failure, all int64) {
+	for _, f := range failures {
+		id := ""
+		if f.RequestID != "" {
+			id = " (request id " + f.RequestID + ")"
+		}
+		fmt.Fprintf(w, "      %s: %s%s\n", f.Path, f.Reason, id)
+	}
+	if more := all - int64(len(failures)); more > 0 {
+		fmt.Fprintf(w, "      and %s more\n", humanize.Comma(more))
+	}
+}
+
+func files(n int64) string {
+	if n == 1 {
+		return "1 file"
+	}
+	return humanize.Comma(n) + " files"
+}
+
+func sum(m map[string]int64) (n int64) {
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+// counts lists what is counted, the most first.
+func counts(m map[string]int64) string {
+	keys := slices.SortedFunc(maps.Keys(m), func(a, b string) int {
+		if m[a] != m[b] {
+			return int(m[b] - m[a])
+		}
+		return strings.Compare(a, b)
+	})
+	for i, k := range keys {
+		keys[i] = k + " " + humanize.Comma(m[k])
+	}
+	return strings.Join(keys, ", ")
+}
+
+// display makes a path's bytes safe to show: control characters and what is not
+// UTF-8 are escaped.
+func display(path string) string {
+	if path == "" {
+		return "(the root itself)"
+	}
+	if utf8.ValidString(path) && !strings.ContainsFunc(path, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return path
+	}
+	return strconv.Quote(path)
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"iksync/cmd/iksync/internal/config"
+	"iksync/queue"
+	"iksync/state"
+	"iksync/uploader"
+	"iksync/uploader/imagekit"
+	"iksync/watcher"
+)
+
+// statePath finds the state file: flag, environment, configuration, default.
+func (a *app) statePath(flag, configured string) (string, error) {
+	if path := cmp.Or(flag, a.getenv("IKSYNC_STATE"), configured); path != "" {
+		return path, nil
+	}
+	dir, err := a.stateDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "iksync.db"), nil
+}
+
+// stateDir is where iksync keeps what nobody told it to keep elsewhere.
+func (a *app) stateDir() (string, error) {
+	if dir := a.getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "iksync"), nil
+	}
+	home := a.getenv("HOME")
+	if home == "" {
+		return "", exit(exitConfig, errors.New("there is no home directory to keep the state in: name a file with --state or IKSYNC_STATE"))
+	}
+	return filepath.Join(home, ".local", "state", "iksync"), nil
+}
+
+// emulatorDir is where the embedded emulator keeps its files.
+func (a *app) emulatorDir(flag string) (string, error) {
+	if flag != "" {
+		return filepath.Abs(flag)
+	}
+	dir, err := a.stateDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "emulator"), nil
+}
+
+// emulatorState is the state file of trials: never the real one.
+func emulatorState(dir string) string { return filepath.Join(dir, "iksync.db") }
+
+// openState opens the state file for writing; failures have their exit code.
+func openState(ctx context.Context, path string) (*state.DB, error) {
+	db, err := state.Open(ctx, path)
+	var locked *state.LockedError
+	switch {
+	case errors.As(err, &locked):
+		return nil, exit(exitBusy, err)
+	case err != nil:
+		return nil, exit(exitConfig, err)
+	}
+	return db, nil
+}
+
+// outsideRoots refuses a file or directory of ours inside a watched tree,
+// which is never written to.
+func outsideRoots(what, path string, roots []config.Root) error {
+	resolved, err := filepath.Abs(path)
+	if err != nil {
+		return exit(exitConfig, fmt.Errorf("%s %s: %w", what, path, err))
+	}
+	// The file itself may not exist yet: the longest part that does is resolved.
+	for rest, dir := "", resolved; ; rest, dir = filepath.Join(filepath.Base(dir), rest), filepath.Dir(dir) {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			resolved = filepath.Join(real, rest)
+			break
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	for i := range roots {
+		if config.Inside(resolved, roots[i].Path) {
+			return exit(exitConfig, fmt.Errorf("%s %s is inside the root %s, which is never written to: keep it elsewhere", what, resolved, roots[i].Path))
+		}
+	}
+	return nil
+}
+
+// openRoot is a configured root with what the parts need of it.
+type openRoot struct {
+	config *config.Root
+	state  state.Root
+	dir    *os.Root
+}
+
+// openRoots records and opens the roots. The caller closes them.
+func openRoots(ctx context.Context, db *state.DB, roots []config.Root) ([]openRoot, error) {
+	var opened []openRoot
+	for i := range roots {
+		r := &roots[i]
+		dir, err := os.OpenRoot(r.Path)
+		if err != nil {
+			closeRoots(opened)
+			return nil, exit(exitConfig, fmt.Errorf("open root: %w", err))
+		}
+		recorded, err := db.EnsureRoot(ctx, r.Path, r.Folder)
+		if err != nil {
+			closeRoots(append(opened, openRoot{dir: dir}))
+			return nil, exit(exitConfig, err)
+		}
+		opened = append(opened, openRoot{config: r, state: recorded, dir: dir})
+	}
+	return opened, nil
+}
+
+func closeRoots(roots []openRoot) {
+	for _, r := range roots {
+		_ = r.dir.Close() // opened for reading only
+	}
+}
+
+func rootIDs(roots []openRoot) []int64 {
+	ids := make([]int64, len(roots))
+	for i, r := range roots {
+		ids[i] = r.state.ID
+	}
+	return ids
+}
+
+func newQueue(db *state.DB) *queue.Queue { return queue.New(db, imagekit.Alternate) }
+
+// scanner makes the scanner of a root.
+func (r *openRoot) scanner(q *queue.Queue, limits watcher.Limits) *watcher.Scanner {
+	folder := r.config.Folder
+	return watcher.NewScanner(q, watcher.Options{
+		Root: r.state, Filter: r.config.Filter, Limits: limits, Symlinks: r.config.Symlinks,
+		Remote: func(path string) (string, error) { return imagekit.RemotePath(folder, path) },
+	})
+}
+
+// uploadRoot is what the pool needs of a root.
+func (r *openRoot) uploadRoot(limits watcher.Limits) uploader.Root {
+	return uploader.Root{
+		ID: r.state.ID, Dir: r.dir, Params: r.config.Params, Hold: limits.Hold,
+		Follow: r.config.Symlinks == watcher.FollowInside,
+	}
+}

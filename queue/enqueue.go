@@ -1,0 +1,149 @@
+package queue
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"iksync/state"
+)
+
+// maxAlternates bounds the search for a free remote path; each step has a
+// different suffix of 32 bits, so a second step is rare and a fifth never seen.
+const maxAlternates = 16
+
+// Enqueue turns changes into jobs, in one durable transaction. What the
+// records or the queue show already is left alone. Batches of some hundred to
+// a thousand are the fastest.
+func (q *Queue) Enqueue(ctx context.Context, changes []Change) (Enqueued, error) {
+	var result Enqueued
+	err := q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
+		result = Enqueued{}
+		now := q.now().UnixMilli()
+		for i := range changes {
+			if err := q.enqueue(tx, &changes[i], now, &result); err != nil {
+				return fmt.Errorf("queue %q: %w", changes[i].Path, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return Enqueued{}, err
+	}
+	if result.Queued > 0 {
+		q.notify()
+	}
+	return result, nil
+}
+
+// insertJob does nothing when the record or the job shows the change already,
+// and nothing when the remote path is taken: zero rows then.
+//
+// A leased job stays leased; its worker will find its generation raised.
+const insertJob = `
+INSERT INTO jobs (root_id, path, gen, state, priority, not_before, lease_until, attempts,
+	size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at)
+SELECT ?1, ?2, 1, ?3, ?4, 0, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, '', ?13, ?13
+WHERE NOT EXISTS (SELECT 1 FROM files WHERE root_id = ?1 AND path = ?2
+		AND size = ?5 AND mtime_ns = ?6 AND ctime_ns = ?7 AND ino = ?9)
+	AND NOT EXISTS (SELECT 1 FROM files WHERE remote_path = ?10 AND NOT (root_id = ?1 AND path = ?2))
+	AND NOT EXISTS (SELECT 1 FROM jobs  WHERE remote_path = ?10 AND NOT (root_id = ?1 AND path = ?2))
+ON CONFLICT (root_id, path) DO UPDATE SET
+	gen = gen + 1, state = CASE state WHEN 1 THEN 1 ELSE ?3 END, priority = max(priority, ?4),
+	not_before = 0, attempts = 0, size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9,
+	remote_path = ?10, class = ?11, reason = ?12, request_id = '', accepted = NULL, updated_at = ?13
+	WHERE size <> ?5 OR mtime_ns <> ?6 OR ctime_ns <> ?7 OR ino <> ?9 OR remote_path IS NOT ?10
+		OR (state = 3) <> (?3 = 3) OR (state = 3 AND reason <> ?12)`
+
+func (q *Queue) enqueue(tx *state.Tx, c *Change, now int64, result *Enqueued) error {
+	want := Ready
+	var remote any = c.Remote
+	if c.Hold != "" {
+		want, remote = Held, nil
+	}
+	insert := func(remote any) (bool, error) {
+		n, err := tx.ExecRows(insertJob, c.RootID, []byte(c.Path), int(want), c.Priority,
+			c.Stat.Size, c.Stat.MtimeNs, c.Stat.CtimeNs, int64(c.Stat.Dev), int64(c.Stat.Ino),
+			remote, c.HoldClass, c.Hold, now)
+		return n > 0, err
+	}
+	changed, err := insert(remote)
+	if err != nil {
+		return err
+	}
+	if !changed && want == Ready {
+		given, err := q.resolve(tx, c)
+		if err != nil {
+			return err
+		}
+		if given == "" || given == c.Remote {
+			return nil
+		}
+		if changed, err = insert(given); err != nil {
+			return err
+		}
+		if changed {
+			result.Renamed = append(result.Renamed, Renamed{RootID: c.RootID, Path: c.Path, Wanted: c.Remote, Given: given})
+		}
+	}
+	switch {
+	case !changed:
+	case want == Held:
+		result.Held++
+	default:
+		result.Queued++
+		result.Bytes += c.Stat.Size
+	}
+	return nil
+}
+
+// resolve returns the remote path that a change may use: its record's, else
+// the one that its job has, else the first free one.
+func (q *Queue) resolve(tx *state.Tx, c *Change) (string, error) {
+	var recorded, queued sql.NullString
+	err := tx.QueryRow(`SELECT (SELECT remote_path FROM files WHERE root_id = ?1 AND path = ?2),
+		(SELECT remote_path FROM jobs WHERE root_id = ?1 AND path = ?2)`, c.RootID, []byte(c.Path)).Scan(&recorded, &queued)
+	if err != nil {
+		return "", err
+	}
+	if recorded.Valid {
+		return recorded.String, nil
+	}
+	remote := c.Remote
+	for n := range maxAlternates {
+		free, err := remoteFree(tx, c, remote)
+		if err != nil || free {
+			return remote, err
+		}
+		remote = q.alternate(c.Remote, c.Path, n)
+		if queued.String == remote {
+			return remote, nil
+		}
+	}
+	return "", fmt.Errorf("no free remote path near %s after %d tries", c.Remote, maxAlternates)
+}
+
+func remoteFree(tx *state.Tx, c *Change, remote string) (bool, error) {
+	var one int
+	err := tx.QueryRow(`SELECT 1 WHERE EXISTS (SELECT 1 FROM files WHERE remote_path = ?3 AND NOT (root_id = ?1 AND path = ?2))
+		OR EXISTS (SELECT 1 FROM jobs WHERE remote_path = ?3 AND NOT (root_id = ?1 AND path = ?2))`,
+		c.RootID, []byte(c.Path), remote).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return true, nil
+	}
+	return false, err
+}
+
+// Cancel removes the jobs of paths that are not to be uploaded any more (gone,
+// or filtered out by now), unless a worker has them.
+func (q *Queue) Cancel(ctx context.Context, rootID int64, paths []string) error {
+	return q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
+		for _, path := range paths {
+			if err := tx.Exec(`DELETE FROM jobs WHERE root_id = ? AND path = ? AND state <> 1`, rootID, []byte(path)); err != nil {
+				return fmt.Errorf("cancel the job of %q: %w", path, err)
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,174 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"iksync/state"
+)
+
+// Each way to finish a job ends its lease. All return at once and call done
+// from the state file's writer once it is committed, or with the error. When
+// the job took a later change meanwhile it is made ready again instead of
+// removed, failed or held.
+
+// ready again: the path changed while the worker had it.
+const again = `UPDATE jobs SET state = 0, lease_until = 0, not_before = 0, attempts = 0 WHERE id = ?`
+
+// Complete records the uploaded file and removes its job, durably and in one
+// transaction. When ImageKit put the file where another local path's asset
+// was, that path's record is not taken over: this job is tried again under
+// another remote path, and the other path is queued so that its content is
+// restored.
+func (q *Queue) Complete(job *Job, file *state.File, done func(error)) {
+	q.db.WriteLater(state.Durable, func(tx *state.Tx) error {
+		err := tx.PutFile(file)
+		if errors.Is(err, state.ErrRemoteTaken) {
+			return q.evict(tx, job, file, err)
+		}
+		if err != nil {
+			return err
+		}
+		return q.remove(tx, job)
+	}, done)
+}
+
+// Touch records that the content is as recorded although the stat differs, and
+// removes the job.
+func (q *Queue) Touch(job *Job, st state.Stat, done func(error)) {
+	q.db.WriteLater(state.Durable, func(tx *state.Tx) error {
+		if err := tx.TouchFile(job.RootID, job.Path, st, q.now()); err != nil {
+			return err
+		}
+		return q.remove(tx, job)
+	}, done)
+}
+
+// Drop removes a job that has nothing to do any more: its file is gone.
+func (q *Queue) Drop(job *Job, done func(error)) {
+	q.db.WriteLater(state.Relaxed, func(tx *state.Tx) error { return q.remove(tx, job) }, done)
+}
+
+func (q *Queue) remove(tx *state.Tx, job *Job) error {
+	n, err := tx.ExecRows(`DELETE FROM jobs WHERE id = ? AND gen = ?`, job.ID, job.Gen)
+	if err == nil && n == 0 {
+		err = tx.Exec(again, job.ID)
+		q.notify()
+	}
+	if err != nil {
+		return fmt.Errorf("finish the job of %q: %w", job.Path, err)
+	}
+	return nil
+}
+
+func (q *Queue) evict(tx *state.Tx, job *Job, file *state.File, cause error) error {
+	owner, err := tx.RemoteOwner(file.RemotePath)
+	if err != nil {
+		return err
+	}
+	now := q.now().UnixMilli()
+	if owner != nil {
+		// The owner's stat is set to one that no file has, so that its content is compared and sent again.
+		err := tx.Exec(`UPDATE files SET mtime_ns = 0, ctime_ns = 0, ino = 0, hash = zeroblob(16) WHERE remote_path = ?`, file.RemotePath)
+		if err == nil {
+			err = tx.Exec(`INSERT INTO jobs (root_id, path, gen, state, priority, not_before, lease_until, attempts,
+					size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at)
+				SELECT root_id, path, 1, 0, 0, 0, 0, 0, size, 0, 0, dev, 0, remote_path, '', '', '', ?2, ?2 FROM files WHERE remote_path = ?1
+				ON CONFLICT (root_id, path) DO UPDATE SET gen = gen + 1, state = CASE state WHEN 1 THEN 1 ELSE 0 END, not_before = 0`,
+				file.RemotePath, now)
+		}
+		if err != nil {
+			return fmt.Errorf("queue %q again: %w", owner.Path, err)
+		}
+	}
+	other := q.alternate(job.RemotePath, job.Path, job.Attempts)
+	if err := tx.Exec(`UPDATE jobs SET remote_path = ? WHERE id = ?`, other, job.ID); err != nil {
+		return fmt.Errorf("give %q another remote path: %w", job.Path, err)
+	}
+	return q.fail(tx, job, Failure{Class: "conflict", Reason: cause.Error(), Dead: job.Attempts >= maxEvictions})
+}
+
+// maxEvictions bounds how often a job is given another remote path.
+const maxEvictions = 3
+
+// Failure is why and for how long a job can't go on.
+type Failure struct {
+	Class     string
+	Reason    string    // in words for the user, with ImageKit's message where there is one
+	RequestID string    // ImageKit's; "" when there is none
+	NotBefore time.Time // when to try again
+	Dead      bool      // don't try again by itself
+	Free      bool      // the attempt does not count: it was not the file's fault
+	// Accepted is the content that ImageKit took without naming a fileId yet.
+	Accepted *state.Hash
+}
+
+// Fail ends an attempt that did not succeed: the job waits for its backoff,
+// or is a dead letter.
+func (q *Queue) Fail(job *Job, f Failure, done func(error)) {
+	q.db.WriteLater(state.Relaxed, func(tx *state.Tx) error { return q.fail(tx, job, f) }, done)
+}
+
+func (q *Queue) fail(tx *state.Tx, job *Job, f Failure) error {
+	next, attempts := Ready, 1
+	if f.Dead {
+		next = Failed
+	}
+	if f.Free {
+		attempts = 0
+	}
+	var accepted []byte
+	if f.Accepted != nil {
+		accepted = f.Accepted[:]
+	}
+	n, err := tx.ExecRows(`UPDATE jobs SET state = ?3, lease_until = 0, not_before = ?4, attempts = attempts + ?5,
+			class = ?6, reason = ?7, request_id = ?8, accepted = ?9, updated_at = ?10 WHERE id = ?1 AND gen = ?2`,
+		job.ID, job.Gen, int(next), max(f.NotBefore.UnixMilli(), 0), attempts, f.Class, f.Reason, f.RequestID, accepted, q.now().UnixMilli())
+	if err == nil && n == 0 {
+		err = tx.Exec(again, job.ID)
+	}
+	if err != nil {
+		return fmt.Errorf("note the failure of %q: %w", job.Path, err)
+	}
+	q.notify()
+	return nil
+}
+
+// Hold sets a job aside until its file changes: it can't be uploaded as it is.
+func (q *Queue) Hold(job *Job, st state.Stat, class, reason string, done func(error)) {
+	q.db.WriteLater(state.Relaxed, func(tx *state.Tx) error {
+		n, err := tx.ExecRows(`UPDATE jobs SET state = 3, lease_until = 0, class = ?3, reason = ?4, remote_path = NULL,
+				size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9, updated_at = ?10 WHERE id = ?1 AND gen = ?2`,
+			job.ID, job.Gen, class, reason, st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), q.now().UnixMilli())
+		if err == nil && n == 0 {
+			err = tx.Exec(again, job.ID)
+			q.notify()
+		}
+		if err != nil {
+			return fmt.Errorf("hold %q: %w", job.Path, err)
+		}
+		return nil
+	}, done)
+}
+
+// Release returns jobs that were claimed and not begun, or whose upload was
+// broken off: they are ready at once and no attempt is counted.
+func (q *Queue) Release(ctx context.Context, jobs []Job) error {
+	if len(jobs) == 0 {
+		return nil
+	}
+	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		for i := range jobs {
+			if err := tx.Exec(`UPDATE jobs SET state = 0, lease_until = 0 WHERE id = ? AND state = 1`, jobs[i].ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("return jobs to the queue: %w", err)
+	}
+	return nil
+}

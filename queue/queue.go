@@ -1,0 +1,101 @@
+package queue
+
+import (
+	"time"
+
+	"iksync/state"
+)
+
+// Queue is the job queue in a state file. Its methods may be called from
+// several goroutines.
+type Queue struct {
+	db        *state.DB
+	alternate func(remote, path string, n int) string
+	wake      chan struct{}
+	now       func() time.Time
+}
+
+// New returns the queue of db. alternate gives the n-th (from 0) other remote
+// path for a local path whose own, remote, is taken; it must be deterministic.
+func New(db *state.DB, alternate func(remote, path string, n int) string) *Queue {
+	return &Queue{db: db, alternate: alternate, wake: make(chan struct{}, 1), now: time.Now}
+}
+
+// Wake returns a channel that receives after jobs became ready. One receiver.
+func (q *Queue) Wake() <-chan struct{} { return q.wake }
+
+func (q *Queue) notify() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// State is where a job stands.
+type State int
+
+// The states of a job, as they are stored.
+const (
+	Ready  State = 0 // waits for a worker, perhaps until its backoff ends
+	Leased State = 1 // a worker has it
+	Failed State = 2 // will not be tried again by itself: a dead letter
+	Held   State = 3 // can't be uploaded as it is (empty, too large, ...): waits for a change
+)
+
+// String names the state as commands and logs do.
+func (s State) String() string {
+	switch s {
+	case Ready:
+		return "ready"
+	case Leased:
+		return "leased"
+	case Failed:
+		return "failed"
+	case Held:
+		return "held"
+	}
+	return "unknown"
+}
+
+// Job is a claimed job.
+type Job struct {
+	ID         int64
+	RootID     int64
+	Path       string
+	Gen        int64
+	Stat       state.Stat // the file as it was seen last
+	RemotePath string
+	Attempts   int         // failed attempts so far
+	Accepted   *state.Hash // content that ImageKit accepted without naming a fileId yet
+	Recorded   bool        // the path has a record: its size and hash follow
+	Size       int64
+	Hash       state.Hash
+}
+
+// Change is a difference between the disk and the records: a job to be.
+type Change struct {
+	RootID   int64
+	Path     string
+	Stat     state.Stat
+	Remote   string // wanted remote path; the record's own wins over it
+	Priority int    // higher is claimed earlier
+
+	// Hold is why the file can't be uploaded as it is; "" uploads it.
+	// HoldClass is its short name ("empty", "too_large", "too_deep").
+	Hold, HoldClass string
+}
+
+// Renamed is a change whose remote path was taken and that was given another.
+type Renamed struct {
+	RootID        int64
+	Path          string
+	Wanted, Given string
+}
+
+// Enqueued says what became of a batch of changes.
+type Enqueued struct {
+	Queued  int   // new jobs, and jobs that took a later change
+	Bytes   int64 // of those
+	Held    int
+	Renamed []Renamed
+}

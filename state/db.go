@@ -1,0 +1,164 @@
+package state
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// DB is an open state file. Its methods may be called from several goroutines.
+type DB struct {
+	path   string
+	write  *sql.DB // one connection, used by the writer goroutine alone
+	read   *sql.DB
+	lock   *os.File
+	writer *writer // nil when opened read-only
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// readers bounds the read connections: a scan, an export and a few look-ups.
+const readers = 4
+
+// Open opens the state file at path for reading and writing, making it and its
+// directory where they are missing, and brings its schema up to date. It takes
+// the lock beside the file (path + ".lock"), so that one process at a time
+// writes; a held lock is a [*LockedError]. A file written by a newer iksync is
+// a [*VersionError]. The caller closes the DB.
+func Open(ctx context.Context, path string) (*DB, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("state file %s: %w", path, err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of the state file: %w", err)
+	}
+	lock, err := acquire(path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{path: path, lock: lock}
+	if err := db.open(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+func (db *DB) open(ctx context.Context) error {
+	// The file is made here and not by SQLite, so that others can't read the paths in it.
+	f, err := os.OpenFile(db.path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the state file: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("open the state file: %w", err)
+	}
+	db.write, err = sql.Open(driverName, dsn(db.path, url.Values{
+		"_journal_mode": {"WAL"},
+		"_synchronous":  {"FULL"},
+		"_foreign_keys": {"1"},
+		"_busy_timeout": {"10000"},
+		"_cache_size":   {"-16000"},
+		"_txlock":       {"immediate"},
+	}))
+	if err != nil {
+		return fmt.Errorf("open state file %s: %w", db.path, err)
+	}
+	db.write.SetMaxOpenConns(1)
+	conn, err := db.write.Conn(ctx)
+	if err != nil {
+		return describeOpen(db.path, err)
+	}
+	if err := migrate(ctx, conn, db.path); err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	if _, err := conn.ExecContext(ctx, "PRAGMA temp_store = MEMORY"); err != nil {
+		return errors.Join(describeOpen(db.path, err), conn.Close())
+	}
+	if err := db.openReaders(); err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	db.writer = startWriter(conn)
+	return nil
+}
+
+// OpenReadOnly opens an existing state file for reading, beside a process that
+// may be writing it. A missing file is an error that wraps [fs.ErrNotExist];
+// a file of another schema version is a [*VersionError].
+func OpenReadOnly(ctx context.Context, path string) (*DB, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("state file %s: %w", path, err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("there is no state file at %s yet: nothing has been uploaded with it (%w)", path, fs.ErrNotExist)
+		}
+		return nil, fmt.Errorf("open the state file: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("open the state file: %w", err)
+	}
+	db := &DB{path: path}
+	if err := db.openReaders(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if err := checkVersion(ctx, db.read, path); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+func (db *DB) openReaders() error {
+	read, err := sql.Open(driverName, dsn(db.path, url.Values{
+		"_query_only":   {"1"},
+		"_busy_timeout": {"10000"},
+		"_cache_size":   {"-2000"},
+	}))
+	if err != nil {
+		return fmt.Errorf("open state file %s: %w", db.path, err)
+	}
+	read.SetMaxOpenConns(readers)
+	read.SetMaxIdleConns(readers)
+	db.read = read
+	return nil
+}
+
+// Path returns the absolute path of the state file.
+func (db *DB) Path() string { return db.path }
+
+// Close commits what is waiting, closes the file and releases its lock.
+// Writes after Close fail with [ErrClosed]. It is safe to call twice.
+func (db *DB) Close() error {
+	db.closeOnce.Do(func() {
+		var errs []error
+		if db.writer != nil {
+			errs = append(errs, db.writer.close())
+		}
+		if db.read != nil {
+			errs = append(errs, db.read.Close())
+		}
+		if db.write != nil {
+			errs = append(errs, db.write.Close())
+		}
+		if db.lock != nil {
+			errs = append(errs, db.lock.Close())
+		}
+		db.closeErr = errors.Join(errs...)
+	})
+	return db.closeErr
+}
+
+// dsn builds the driver's data source name; a path may hold "?" and "%".
+func dsn(path string, params url.Values) string {
+	u := url.URL{Scheme: "file", Path: path, RawQuery: params.Encode()}
+	return u.String()
+}

@@ -1,0 +1,38 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrClosed is returned by writes after [DB.Close].
+var ErrClosed = errors.New("the state file is closed")
+
+// LockedError says that another process is writing the state file.
+type LockedError struct {
+	Path string // the lock file
+	PID  int    // the other process's id; 0 when unknown
+}
+
+// Error names the other process and what to do.
+func (e *LockedError) Error() string {
+	who := "another iksync"
+	if e.PID > 0 {
+		who = fmt.Sprintf("another iksync (pid %d)", e.PID)
+	}
+	return fmt.Sprintf("%s is using this state file (lock %s): wait for it, stop it, or name another file with --state", who, e.Path)
+}
+
+// VersionError says that a state file's schema is not this program's.
+type VersionError struct {
+	Path       string
+	Have, Want int
+}
+
+// Error says which program can read the file.
+func (e *VersionError) Error() string {
+	if e.Have > e.Want {
+		return fmt.Sprintf("state file %s was written by a newer iksync (schema %d, this program knows %d): use that version or a newer one; the file was not touched", e.Path, e.Have, e.Want)
+	}
+	return fmt.Sprintf("state file %s has schema %d and this program needs %d: start a backfill once, it makes a backup and brings the file up to date", e.Path, e.Have, e.Want)
+}

@@ -1,0 +1,188 @@
+package state
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+)
+
+// Stat is what iksync compares of a local file to see that it changed.
+type Stat struct {
+	Size    int64 // bytes
+	MtimeNs int64 // nanoseconds since 1970, as the file system gives them
+	CtimeNs int64
+	Dev     uint64 // kept for pairing moves; not compared, since device numbers change at a reboot
+	Ino     uint64
+}
+
+// Same reports whether nothing that iksync compares differs: then the content
+// is taken to be unchanged without reading it.
+func (s Stat) Same(o Stat) bool {
+	return s.Size == o.Size && s.MtimeNs == o.MtimeNs && s.CtimeNs == o.CtimeNs && s.Ino == o.Ino
+}
+
+// Hash is the xxh3-128 of a file's content, big-endian.
+type Hash [16]byte
+
+// File is the record of an uploaded file: what was sent and what ImageKit
+// answered.
+type File struct {
+	RootID int64
+	Path   string // below the root, "/" between names, bytes as on disk
+	Stat   Stat   // of the content that was uploaded
+	Hash   Hash
+
+	FileID       string // stable across versions
+	VersionID    string
+	Name         string // ImageKit's name for it
+	RemotePath   string // ImageKit's filePath, the truth of where it is
+	URL          string
+	ThumbnailURL string // "" where ImageKit gave none
+	Width        int64  // pixels; 0 where ImageKit gave none
+	Height       int64
+	FileType     string // "image" or "non-image"
+	Response     []byte // the whole answer, JSON
+
+	UploadedAt time.Time // ms resolution
+	CheckedAt  time.Time // when the content was last compared with the disk
+}
+
+const fileColumns = `f.root_id, f.path, f.size, f.mtime_ns, f.ctime_ns, f.dev, f.ino, f.hash,
+	f.file_id, f.version_id, f.name, f.remote_path, f.url, f.thumbnail_url, f.width, f.height,
+	f.file_type, f.uploaded_at, f.checked_at`
+
+// PutFile records f, replacing the record of its path. A remote path that
+// belongs to another local path is an error wrapping [ErrRemoteTaken].
+func (tx *Tx) PutFile(f *File) error {
+	var id int64
+	err := tx.QueryRow(`INSERT INTO files (root_id, path, size, mtime_ns, ctime_ns, dev, ino, hash,
+			file_id, version_id, name, remote_path, url, thumbnail_url, width, height,
+			file_type, uploaded_at, checked_at)
+		VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)
+		ON CONFLICT (root_id, path) DO UPDATE SET
+			size=?3, mtime_ns=?4, ctime_ns=?5, dev=?6, ino=?7, hash=?8, file_id=?9, version_id=?10,
+			name=?11, remote_path=?12, url=?13, thumbnail_url=?14, width=?15, height=?16,
+			file_type=?17, uploaded_at=?18, checked_at=?19
+		RETURNING id`,
+		f.RootID, []byte(f.Path), f.Stat.Size, f.Stat.MtimeNs, f.Stat.CtimeNs, int64(f.Stat.Dev), int64(f.Stat.Ino), f.Hash[:],
+		f.FileID, f.VersionID, f.Name, f.RemotePath, f.URL, f.ThumbnailURL, f.Width, f.Height,
+		f.FileType, f.UploadedAt.UnixMilli(), f.CheckedAt.UnixMilli()).Scan(&id)
+	if isConstraint(err) {
+		if owner, lookup := tx.RemoteOwner(f.RemotePath); lookup == nil && owner != nil {
+			return fmt.Errorf("record %q: remote path %s is taken: %w %q", f.Path, f.RemotePath, ErrRemoteTaken, owner.Path)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("record %q: %w", f.Path, err)
+	}
+	if err := tx.Exec(`INSERT INTO responses (file_id, body) VALUES (?1, ?2) ON CONFLICT (file_id) DO UPDATE SET body = ?2`, id, f.Response); err != nil {
+		return fmt.Errorf("record the answer for %q: %w", f.Path, err)
+	}
+	return nil
+}
+
+// ErrRemoteTaken says that a remote path is recorded for another local path.
+var ErrRemoteTaken = errors.New("it belongs to")
+
+// Owner names the local path that a remote path is recorded for.
+type Owner struct {
+	RootID int64
+	Path   string
+}
+
+// RemoteOwner returns whose record has the remote path; nil when it is nobody's.
+func (tx *Tx) RemoteOwner(remotePath string) (*Owner, error) {
+	var o Owner
+	var path []byte
+	err := tx.QueryRow(`SELECT root_id, path FROM files WHERE remote_path = ?`, remotePath).Scan(&o.RootID, &path)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up remote path %q: %w", remotePath, err)
+	}
+	o.Path = string(path)
+	return &o, nil
+}
+
+// TouchFile notes that the content of a recorded file is unchanged although
+// its stat differs: the record takes the new stat.
+func (tx *Tx) TouchFile(rootID int64, path string, st Stat, now time.Time) error {
+	err := tx.Exec(`UPDATE files SET size=?3, mtime_ns=?4, ctime_ns=?5, dev=?6, ino=?7, checked_at=?8 WHERE root_id=?1 AND path=?2`,
+		rootID, []byte(path), st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), now.UnixMilli())
+	if err != nil {
+		return fmt.Errorf("record the new stat of %q: %w", path, err)
+	}
+	return nil
+}
+
+// Files returns the records of a root in the order of their paths' bytes,
+// without their responses unless asked for. A root of 0 is every root.
+// The sequence ends after the first error.
+func (db *DB) Files(ctx context.Context, rootID int64, responses bool) iter.Seq2[*File, error] {
+	query := `SELECT ` + fileColumns + `, ` + map[bool]string{false: "NULL", true: "r.body"}[responses] + `
+		FROM files f LEFT JOIN responses r ON r.file_id = f.id
+		WHERE ?1 IN (0, f.root_id) ORDER BY f.root_id, f.path`
+	return func(yield func(*File, error) bool) {
+		rows, err := db.Query(ctx, query, rootID)
+		if err != nil {
+			yield(nil, fmt.Errorf("read the records: %w", err))
+			return
+		}
+		defer rows.Close()
+		for rows.Next() {
+			f, err := scanFile(rows)
+			if err != nil {
+				yield(nil, fmt.Errorf("read the records: %w", err))
+				return
+			}
+			if !yield(f, nil) {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(nil, fmt.Errorf("read the records: %w", err))
+		}
+	}
+}
+
+// FileAt returns the record of a path with its response; nil when there is none.
+func (db *DB) FileAt(ctx context.Context, rootID int64, path string) (*File, error) {
+	rows, err := db.Query(ctx, `SELECT `+fileColumns+`, r.body FROM files f LEFT JOIN responses r ON r.file_id = f.id
+		WHERE f.root_id = ? AND f.path = ?`, rootID, []byte(path))
+	if err != nil {
+		return nil, fmt.Errorf("read the record of %q: %w", path, err)
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return nil, rows.Err()
+	}
+	f, err := scanFile(rows)
+	if err != nil {
+		return nil, fmt.Errorf("read the record of %q: %w", path, err)
+	}
+	return f, nil
+}
+
+func scanFile(rows *sql.Rows) (*File, error) {
+	var f File
+	var path, hash []byte
+	var dev, ino, uploaded, checked int64
+	err := rows.Scan(&f.RootID, &path, &f.Stat.Size, &f.Stat.MtimeNs, &f.Stat.CtimeNs, &dev, &ino, &hash,
+		&f.FileID, &f.VersionID, &f.Name, &f.RemotePath, &f.URL, &f.ThumbnailURL, &f.Width, &f.Height,
+		&f.FileType, &uploaded, &checked, &f.Response)
+	if err != nil {
+		return nil, err
+	}
+	if len(hash) != len(f.Hash) {
+		return nil, fmt.Errorf("the record of %q has a hash of %d bytes, not %d", path, len(hash), len(f.Hash))
+	}
+	copy(f.Hash[:], hash)
+	f.Path = string(path)
+	f.Stat.Dev, f.Stat.Ino = uint64(dev), uint64(ino)
+	f.UploadedAt, f.CheckedAt = time.UnixMilli(uploaded), time.UnixMilli(checked)
+	return &f, nil
+}

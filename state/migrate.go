@@ -1,0 +1,128 @@
+package state
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// applicationID marks a SQLite file as iksync's ("iksy").
+const applicationID = 0x696b7379
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// migrate brings the schema to the newest version, one transaction per step,
+// after a backup of a file that holds an older one.
+func migrate(ctx context.Context, conn *sql.Conn, path string) error {
+	steps, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return fmt.Errorf("read the embedded migrations: %w", err)
+	}
+	have, err := identify(ctx, conn, path, len(steps))
+	if err != nil {
+		return err
+	}
+	if have == len(steps) {
+		return nil
+	}
+	if have > 0 {
+		if err := backup(ctx, conn, fmt.Sprintf("%s.schema%d.bak", path, have)); err != nil {
+			return err
+		}
+	}
+	for i := have; i < len(steps); i++ {
+		script, err := migrations.ReadFile(steps[i])
+		if err != nil {
+			return fmt.Errorf("read migration %s: %w", steps[i], err)
+		}
+		if err := apply(ctx, conn, string(script), i+1); err != nil {
+			return fmt.Errorf("bring state file %s to schema %d: %w", path, i+1, err)
+		}
+	}
+	return nil
+}
+
+// identify returns the schema version of the file, 0 for an empty one, and
+// refuses files that are not iksync's or are newer than want.
+func identify(ctx context.Context, conn querier, path string, want int) (int, error) {
+	var have, app, tables int
+	for pragma, dst := range map[string]*int{
+		"PRAGMA user_version":                &have,
+		"PRAGMA application_id":              &app,
+		"SELECT count(*) FROM sqlite_schema": &tables,
+	} {
+		if err := conn.QueryRowContext(ctx, pragma).Scan(dst); err != nil {
+			return 0, describeOpen(path, err)
+		}
+	}
+	if app != applicationID && (tables > 0 || have > 0) {
+		return 0, fmt.Errorf("%s is a database, but not an iksync state file: name another file with --state; it was not touched", path)
+	}
+	if have > want {
+		return 0, &VersionError{Path: path, Have: have, Want: want}
+	}
+	return have, nil
+}
+
+// checkVersion refuses a file whose schema is not exactly this program's.
+func checkVersion(ctx context.Context, db *sql.DB, path string) error {
+	steps, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return fmt.Errorf("read the embedded migrations: %w", err)
+	}
+	have, err := identify(ctx, db, path, len(steps))
+	if err != nil {
+		return err
+	}
+	if have != len(steps) {
+		return &VersionError{Path: path, Have: have, Want: len(steps)}
+	}
+	return nil
+}
+
+func apply(ctx context.Context, conn *sql.Conn, script string, version int) error {
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, script); err != nil {
+		return err
+	}
+	// PRAGMA takes no parameters; both values are numbers of ours.
+	marks := fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, version)
+	if _, err := tx.ExecContext(ctx, marks); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// backup copies the database to dst, replacing a copy that an interrupted
+// migration left there.
+func backup(ctx context.Context, conn *sql.Conn, dst string) error {
+	if err := os.Remove(dst); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the old backup of the state file: %w", err)
+	}
+	if _, err := conn.ExecContext(ctx, "VACUUM INTO ?", dst); err != nil {
+		return fmt.Errorf("back up the state file to %s before changing its schema: %w", dst, err)
+	}
+	return nil
+}
+
+// describeOpen turns SQLite's error on first contact into one that says what to do.
+func describeOpen(path string, err error) error {
+	if notADatabase(err) {
+		return fmt.Errorf("%s is not an iksync state file or is damaged: name another with --state, or move it away to start anew (%w)", path, err)
+	}
+	return fmt.Errorf("open state file %s: %w", path, err)
+}
+
+// querier is what a connection, a pool and a transaction have in common.
+type querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}

@@ -1,0 +1,7 @@
+//go:build unix && !darwin && !freebsd && !netbsd
+
+package state
+
+import "syscall"
+
+func ctimeNs(sys *syscall.Stat_t) int64 { return sys.Ctim.Nano() }

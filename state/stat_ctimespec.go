@@ -1,0 +1,7 @@
+//go:build darwin || freebsd || netbsd
+
+package state
+
+import "syscall"
+
+func ctimeNs(sys *syscall.Stat_t) int64 { return sys.Ctimespec.Nano() }

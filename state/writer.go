@@ -1,0 +1,227 @@
+package state
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Durability says what a committed operation must survive.
+type Durability int
+
+const (
+	// Durable survives a power cut: it is what records a fileId.
+	Durable Durability = iota
+	// Relaxed survives the death of the process; a power cut may undo it.
+	Relaxed
+)
+
+const (
+	// maxBatch bounds the operations of one transaction.
+	maxBatch = 512
+	// linger is how long an operation for which nobody waits may wait for company.
+	linger = 20 * time.Millisecond
+	// backlog bounds the operations that wait for the writer; then callers block.
+	backlog = 1024
+)
+
+// An operation is run inside a transaction. When another operation of the
+// same transaction fails it is run once more, alone: it must not depend on
+// what a run before left in memory.
+type operation struct {
+	run     func(*Tx) error
+	done    func(error)
+	relaxed bool
+	lazy    bool
+	err     error
+}
+
+// writer runs operations on the one writing connection.
+type writer struct {
+	conn *sql.Conn
+	ops  chan *operation
+	quit chan struct{} // closed by close
+	dead chan struct{} // closed when the goroutine has ended
+
+	mu     sync.RWMutex // guards closed against sends after it
+	closed bool
+
+	stmts       map[string]*sql.Stmt // prepared once, by text
+	synchronous Durability
+}
+
+func startWriter(conn *sql.Conn) *writer {
+	w := &writer{
+		conn:  conn,
+		ops:   make(chan *operation, backlog),
+		dead:  make(chan struct{}),
+		stmts: make(map[string]*sql.Stmt),
+	}
+	go w.loop()
+	return w
+}
+
+// Write runs fn in a transaction and returns once it is committed. An error of
+// fn undoes fn alone and is returned. fn may be run a second time when another
+// operation of its transaction fails, so it must set, not add to, what it
+// returns through its closure. ctx is looked at before the operation is in line,
+// not after: what is in line will be committed.
+func (db *DB) Write(ctx context.Context, d Durability, fn func(*Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	result := make(chan error, 1)
+	op := &operation{run: fn, done: func(err error) { result <- err }, relaxed: d == Relaxed}
+	if err := db.send(op); err != nil {
+		return err
+	}
+	return <-result
+}
+
+// WriteLater is Write for callers that don't wait: it returns when fn is in
+// line, and done is called with the outcome, from the writer's goroutine, after
+// the commit. It blocks only while the line is full. done must not call Write.
+func (db *DB) WriteLater(d Durability, fn func(*Tx) error, done func(error)) {
+	op := &operation{run: fn, done: done, relaxed: d == Relaxed, lazy: true}
+	if err := db.send(op); err != nil {
+		done(err)
+	}
+}
+
+func (db *DB) send(op *operation) error {
+	w := db.writer
+	if w == nil {
+		return errors.New("the state file was opened read-only")
+	}
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.closed {
+		return ErrClosed
+	}
+	w.ops <- op
+	return nil
+}
+
+func (w *writer) close() error {
+	w.mu.Lock()
+	if !w.closed {
+		w.closed = true
+		close(w.ops)
+	}
+	w.mu.Unlock()
+	<-w.dead
+	return w.conn.Close()
+}
+
+func (w *writer) loop() {
+	defer close(w.dead)
+	timer := time.NewTimer(linger)
+	defer timer.Stop()
+	batch := make([]*operation, 0, maxBatch)
+	for op := range w.ops {
+		batch = append(batch[:0], op)
+		batch = w.collect(batch, timer)
+		w.commit(batch)
+		for i, op := range batch {
+			op.done(op.err)
+			batch[i] = nil
+		}
+	}
+}
+
+// collect adds what is waiting to the batch. While nobody waits for any of it,
+// it stays open for linger.
+func (w *writer) collect(batch []*operation, timer *time.Timer) []*operation {
+	urgent := !batch[0].lazy
+	timer.Reset(linger)
+	for len(batch) < maxBatch {
+		if urgent {
+			select {
+			case op, ok := <-w.ops:
+				if !ok {
+					return batch
+				}
+				batch = append(batch, op)
+			default:
+				return batch
+			}
+			continue
+		}
+		select {
+		case op, ok := <-w.ops:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, op)
+			urgent = !op.lazy
+		case <-timer.C:
+			urgent = true
+		}
+	}
+	return batch
+}
+
+// commit runs the batch as one transaction; when an operation fails, each in
+// a transaction of its own, so that one bad operation undoes no other.
+func (w *writer) commit(batch []*operation) {
+	err := w.transact(batch)
+	if err == nil {
+		return
+	}
+	if len(batch) == 1 {
+		batch[0].err = err
+		return
+	}
+	for i := range batch {
+		batch[i].err = w.transact(batch[i : i+1])
+	}
+}
+
+func (w *writer) transact(batch []*operation) (err error) {
+	want := Relaxed
+	for _, op := range batch {
+		if !op.relaxed {
+			want = Durable
+		}
+	}
+	if err := w.setSynchronous(want); err != nil {
+		return err
+	}
+	tx := &Tx{w: w}
+	if err := tx.Exec("BEGIN IMMEDIATE"); err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			// A full disk may have rolled the transaction back already: then this fails, as it may.
+			_ = tx.Exec("ROLLBACK")
+		}
+	}()
+	for _, op := range batch {
+		if err := op.run(tx); err != nil {
+			return err
+		}
+	}
+	if err := tx.Exec("COMMIT"); err != nil {
+		return fmt.Errorf("commit to the state file: %w", err)
+	}
+	return nil
+}
+
+func (w *writer) setSynchronous(d Durability) error {
+	if w.synchronous == d {
+		return nil
+	}
+	mode := "FULL"
+	if d == Relaxed {
+		mode = "NORMAL"
+	}
+	if _, err := w.conn.ExecContext(context.Background(), "PRAGMA synchronous = "+mode); err != nil {
+		return fmt.Errorf("set synchronous=%s: %w", mode, err)
+	}
+	w.synchronous = d
+	return nil
+}

@@ -1,0 +1,248 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"time"
+
+	"github.com/zeebo/xxh3"
+
+	"iksync/queue"
+	"iksync/state"
+	"iksync/uploader/imagekit"
+)
+
+// errChanged says that a file changed while it was read.
+var errChanged = errors.New("the file changed while it was uploaded")
+
+// errNotRegular says that something else than a file is at the path by now.
+var errNotRegular = errors.New("it is not a regular file any more")
+
+// attempt runs one attempt of a job and finishes it.
+func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
+	p.stats.inFlight.Add(1)
+	defer p.stats.inFlight.Add(-1)
+	if p.failure() != nil || ctx.Err() != nil {
+		p.giveBack(job)
+		return
+	}
+	root, err := p.root(job)
+	if err != nil {
+		p.fail(err)
+		p.end(job)
+		return
+	}
+	file, st, err := open(root, job.Path)
+	if err != nil {
+		p.settle(ctx, job, err)
+		return
+	}
+	defer file.Close()
+	if class, reason := root.Hold(path.Base(job.Path), st.Size); reason != "" {
+		p.stats.held.Add(1)
+		p.q.Hold(job, st, class, reason, p.done(job))
+		return
+	}
+	if job.Recorded && job.Size == st.Size {
+		same, err := unchanged(ctx, file, st, job.Hash)
+		if err != nil {
+			p.settle(ctx, job, err)
+			return
+		}
+		if same {
+			p.stats.touched.Add(1)
+			p.q.Touch(job, st, p.done(job))
+			return
+		}
+	}
+	p.upload(ctx, root, job, file, st)
+}
+
+// open opens a file of a root for reading, and looks at what it opened.
+func open(root *Root, name string) (*os.File, state.Stat, error) {
+	if !root.Follow {
+		// os.Root keeps a symlink from leading out of the root; this keeps one that
+		// took the file's place from leading to another file inside it.
+		info, err := root.Dir.Lstat(name)
+		if err != nil {
+			return nil, state.Stat{}, err
+		}
+		if !info.Mode().IsRegular() {
+			return nil, state.Stat{}, fmt.Errorf("open %s: %w", name, errNotRegular)
+		}
+	}
+	file, err := root.Dir.OpenFile(name, os.O_RDONLY|openFlags, 0)
+	if err != nil {
+		return nil, state.Stat{}, err
+	}
+	st, err := statOf(file)
+	if err != nil {
+		return nil, state.Stat{}, errors.Join(err, file.Close())
+	}
+	return file, st, nil
+}
+
+func statOf(file *os.File) (state.Stat, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return state.Stat{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return state.Stat{}, fmt.Errorf("open %s: %w", file.Name(), errNotRegular)
+	}
+	return state.StatOf(info), nil
+}
+
+// unchanged reads the whole file and compares it with the recorded hash. The
+// file is then at its start again.
+func unchanged(ctx context.Context, file *os.File, st state.Stat, recorded state.Hash) (bool, error) {
+	h := newHashing(file)
+	n, err := io.Copy(io.Discard, &untilDone{ctx: ctx, r: io.LimitReader(h, st.Size)})
+	if err != nil {
+		return false, err
+	}
+	after, err := statOf(file)
+	if err != nil {
+		return false, err
+	}
+	if n != st.Size || !after.Same(st) {
+		return false, errChanged
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return false, err
+	}
+	return h.sum() == recorded, nil
+}
+
+// upload sends the file and records what became of it.
+func (p *Pool) upload(ctx context.Context, root *Root, job *queue.Job, file *os.File, st state.Stat) {
+	params := root.Params(job.Path)
+	if job.Accepted != nil && job.Stat.Same(st) {
+		p.lookUp(ctx, job, st)
+		return
+	}
+	content := newHashing(file)
+	folder, name := path.Split(job.RemotePath)
+	p.stats.requests.Add(1)
+	asset, err := p.o.Client.Upload(ctx, &imagekit.Upload{
+		FileName: name,
+		Folder:   folder,
+		Source:   imagekit.FromReader(content, st.Size),
+		Params:   params,
+		Sent:     &p.stats.sent,
+	})
+	// Whatever ImageKit says, a file that changed meanwhile was not what was sent.
+	if after, statErr := statOf(file); statErr != nil || !sameContent(after, st) || errors.Is(err, imagekit.ErrShortSource) {
+		err = errors.Join(errChanged, statErr)
+	}
+	if err != nil {
+		p.settle(ctx, job, err)
+		return
+	}
+	sum := content.sum()
+	if asset.FileID == "" { // 202: the asset comes when ImageKit has transformed it
+		p.retry(job, queue.Failure{Class: "accepted", Reason: "ImageKit has accepted the file and is transforming it", Free: job.Attempts == 0, Accepted: &sum,
+			NotBefore: time.Now().Add(backoff(job.Attempts, firstPause, longPause))})
+		return
+	}
+	if asset.Size != st.Size && !params.Prepares() {
+		p.settle(ctx, job, fmt.Errorf("%w: it says %d bytes were stored; %d were sent", errWrongAnswer, asset.Size, st.Size))
+		return
+	}
+	p.record(job, asset, st, sum)
+}
+
+// errWrongAnswer says that ImageKit's answer contradicts what was sent.
+var errWrongAnswer = errors.New("ImageKit's answer is wrong")
+
+// sameContent compares the stats of one open file before and after. The ctime
+// does not count: a chmod or a new hard link changes no content.
+func sameContent(a, b state.Stat) bool {
+	return a.Size == b.Size && a.MtimeNs == b.MtimeNs && a.Ino == b.Ino && a.Dev == b.Dev
+}
+
+// lookUp asks for an asset that ImageKit accepted in an earlier attempt.
+func (p *Pool) lookUp(ctx context.Context, job *queue.Job, st state.Stat) {
+	p.stats.requests.Add(1)
+	asset, err := p.o.Client.Find(ctx, job.RemotePath)
+	if err != nil {
+		p.settle(ctx, job, err)
+		return
+	}
+	if asset == nil {
+		p.retry(job, queue.Failure{Class: "accepted", Reason: "ImageKit has accepted the file and does not list it yet", Accepted: job.Accepted,
+			NotBefore: time.Now().Add(backoff(job.Attempts, firstPause, longPause))})
+		return
+	}
+	p.record(job, asset, st, *job.Accepted)
+}
+
+func (p *Pool) record(job *queue.Job, asset *imagekit.Asset, st state.Stat, sum state.Hash) {
+	if asset.FilePath != job.RemotePath {
+		p.stats.noteMismatch(Mismatch{RootID: job.RootID, Path: job.Path, Asked: job.RemotePath, Given: asset.FilePath})
+	}
+	p.gate.reached()
+	now := time.Now()
+	version := asset.VersionID
+	if version == "" {
+		version = asset.FileID
+	}
+	p.stats.uploaded.Add(1)
+	p.stats.uploadedBytes.Add(st.Size)
+	p.q.Complete(job, &state.File{
+		RootID: job.RootID, Path: job.Path, Stat: st, Hash: sum,
+		FileID: asset.FileID, VersionID: version, Name: asset.Name, RemotePath: asset.FilePath,
+		URL: asset.URL, ThumbnailURL: asset.ThumbnailURL, Width: asset.Width, Height: asset.Height,
+		FileType: asset.FileType, Response: asset.Raw, UploadedAt: now, CheckedAt: now,
+	}, p.done(job))
+}
+
+// done ends a job when its outcome is on disk, and the pool when it could not
+// be written: going on would lose fileIds.
+func (p *Pool) done(job *queue.Job) func(error) {
+	return func(err error) {
+		if err != nil {
+			p.fail(fmt.Errorf("the outcome of %q could not be recorded, so iksync stops before it loses more: %w", job.Path, err))
+		}
+		p.end(job)
+	}
+}
+
+// hashing hashes what is read through it.
+type hashing struct {
+	r io.Reader
+	h xxh3.Hasher
+}
+
+func newHashing(r io.Reader) *hashing {
+	h := &hashing{r: r}
+	h.h.Reset()
+	return h
+}
+
+// Read reads and hashes.
+func (h *hashing) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	_, _ = h.h.Write(p[:n]) // never fails
+	return n, err
+}
+
+func (h *hashing) sum() state.Hash { return state.Hash(h.h.Sum128().Bytes()) }
+
+// untilDone ends a long read with its context.
+type untilDone struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+// Read reads unless the context has ended.
+func (u *untilDone) Read(p []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.r.Read(p)
+}

@@ -1,0 +1,30 @@
+package imagekit
+
+import "go.uber.org/zap/zapcore"
+
+// Key is a private API key. It prints, logs and marshals as "[redacted]", so
+// that it can't reach a log, an error or a page by accident. The zero value is
+// no key.
+type Key struct {
+	secret string
+}
+
+const redacted = "[redacted]"
+
+// NewKey returns the key with the given secret.
+func NewKey(secret string) Key { return Key{secret: secret} }
+
+// IsZero reports whether there is no key.
+func (k Key) IsZero() bool { return k.secret == "" }
+
+// String returns "[redacted]".
+func (k Key) String() string { return redacted }
+
+// GoString returns "[redacted]".
+func (k Key) GoString() string { return redacted }
+
+// MarshalText returns "[redacted]".
+func (k Key) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// MarshalLogObject logs nothing of the key.
+func (k Key) MarshalLogObject(zapcore.ObjectEncoder) error { return nil }

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package uploader
+
+const openFlags = 0

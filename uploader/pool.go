@@ -1,0 +1,305 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"iksync/queue"
+	"iksync/state"
+	"iksync/uploader/imagekit"
+)
+
+// Root is a local directory whose jobs a pool runs.
+type Root struct {
+	ID int64
+	// Dir confines every open: no symlink leads out of it.
+	Dir *os.Root
+	// Params gives the upload parameters for a path below the root.
+	Params func(path string) imagekit.Params
+	// Hold says why a file of that name and size can't be uploaded as it is:
+	// class and reason, both "" when it can.
+	Hold func(name string, size int64) (class, reason string)
+	// Follow allows symlinks that stay inside the root.
+	Follow bool
+}
+
+// Options configure a [Pool].
+type Options struct {
+	Client  *imagekit.Client
+	Roots   []Root
+	Workers int // at once; 16 when 0
+	// MaxAttempts is after how many failed attempts a job is given up, a dead
+	// letter; 0 is never.
+	MaxAttempts int
+	// Idle, when not nil, ends the pool once it is closed and no job of the roots
+	// waits: nobody will enqueue any more.
+	Idle <-chan struct{}
+	// Grace is how long uploads in flight may go on after ctx has ended.
+	Grace time.Duration
+	Log   *zap.Logger // nil logs nothing
+}
+
+const (
+	// lease is how long a claim lasts without renewal. It matters only if the
+	// process lives on while its pool hangs: a dead process's leases are
+	// recovered at the next start.
+	lease      = 10 * time.Minute
+	renewEvery = time.Minute
+	// ahead is how many jobs are claimed for each worker before it is free. More
+	// makes larger transactions; new jobs of a high priority wait behind them.
+	ahead = 4
+	// pollEvery bounds the wait for work, against a clock that jumps.
+	pollEvery = 30 * time.Second
+)
+
+// Pool runs jobs. Make it with New, then call Run once.
+type Pool struct {
+	o     Options
+	q     *queue.Queue
+	db    *state.DB
+	roots map[int64]*Root
+	ids   []int64
+	stats counters
+	gate  gate
+	// changed tells the dispatcher that jobs were taken or finished.
+	changed chan struct{}
+
+	mu      sync.Mutex
+	working map[int64]*queue.Job // claimed and not finished, by job id
+	fatal   error                // why the pool ends early
+	failed  chan struct{}        // closed with fatal
+}
+
+// New returns a pool that runs the jobs of o.Roots from q.
+func New(db *state.DB, q *queue.Queue, o Options) *Pool {
+	if o.Workers <= 0 {
+		o.Workers = 16
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	p := &Pool{
+		o: o, q: q, db: db,
+		roots:   make(map[int64]*Root, len(o.Roots)),
+		changed: make(chan struct{}, 1),
+		working: make(map[int64]*queue.Job),
+		failed:  make(chan struct{}),
+	}
+	for i := range o.Roots {
+		p.roots[o.Roots[i].ID] = &o.Roots[i]
+		p.ids = append(p.ids, o.Roots[i].ID)
+	}
+	return p
+}
+
+// Run claims and runs jobs until ctx ends, or, with Options.Idle, until all is
+// done. When ctx ends nothing more is claimed; uploads in flight may finish
+// within Options.Grace and are then broken off, their jobs returned. An error
+// is one that stopped the work for every file: an [*imagekit.Error] when the key
+// or the account is refused or ImageKit can't be reached, or the state file's.
+// What failed for one file is in the queue.
+func (p *Pool) Run(ctx context.Context) error {
+	work, abort := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer abort(nil)
+	// Workers find their next job here while the dispatcher claims more.
+	jobs := make(chan queue.Job, ahead*p.o.Workers)
+	var group errgroup.Group
+	for range p.o.Workers {
+		group.Go(func() error {
+			for job := range jobs {
+				if len(jobs) < cap(jobs)/2 {
+					p.poke()
+				}
+				p.attempt(work, &job)
+			}
+			return nil
+		})
+	}
+	stopped := make(chan struct{})
+	var renewer sync.WaitGroup
+	renewer.Go(func() { p.renew(stopped) })
+
+	p.dispatch(ctx, jobs)
+
+	// Nothing more is handed out: what no worker has begun goes back.
+	close(jobs)
+	var unbegun []queue.Job
+	for job := range jobs {
+		unbegun = append(unbegun, job)
+	}
+	grace := time.AfterFunc(p.o.Grace, func() { abort(errShutdown) })
+	if p.failure() != nil {
+		abort(errShutdown)
+	}
+	_ = group.Wait() // workers return no errors
+	grace.Stop()
+	close(stopped)
+	renewer.Wait()
+	return p.finish(unbegun)
+}
+
+// errShutdown breaks uploads off; their jobs go back to the queue.
+var errShutdown = errors.New("iksync is stopping")
+
+// finish returns what was not begun, and waits until all that was is on disk.
+func (p *Pool) finish(unbegun []queue.Job) error {
+	err := p.q.Release(context.Background(), unbegun)
+	// A write that waits comes after all that were handed in before it.
+	flushed := p.db.Write(context.Background(), state.Durable, func(*state.Tx) error { return nil })
+	return errors.Join(p.failure(), err, flushed)
+}
+
+// dispatch claims jobs and hands them to the workers until there is a reason to stop.
+func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
+	timer := time.NewTimer(pollEvery)
+	defer timer.Stop()
+	for {
+		if ctx.Err() != nil || p.failure() != nil {
+			return
+		}
+		wait := p.gate.closedFor(time.Now())
+		if wait <= 0 {
+			free := cap(jobs) - len(jobs)
+			if free >= cap(jobs)/2 {
+				idle := p.closing() && p.inFlight() == 0
+				claimed, next, err := p.q.Claim(context.Background(), p.ids, free, lease)
+				if err != nil {
+					p.fail(err)
+					return
+				}
+				p.begin(claimed)
+				for _, job := range claimed {
+					jobs <- job
+				}
+				if len(claimed) > 0 {
+					continue
+				}
+				if idle && next.IsZero() {
+					return
+				}
+				wait = pollEvery
+				if !next.IsZero() {
+					wait = min(wait, max(time.Until(next), time.Millisecond))
+				}
+			} else {
+				wait = pollEvery
+			}
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+		case <-p.failed:
+		case <-p.q.Wake():
+		case <-p.changed:
+		case <-p.idle():
+		case <-timer.C:
+		}
+	}
+}
+
+// closing reports whether nobody will enqueue any more. It is asked before the
+// claim, as is what is in flight: an empty claim then proves that nothing is left.
+func (p *Pool) closing() bool {
+	if p.o.Idle == nil {
+		return false
+	}
+	select {
+	case <-p.o.Idle:
+		return true
+	default:
+		return false
+	}
+}
+
+// idle is the channel to wait on for the end of the input; nil once it was seen,
+// since a closed channel would never let the dispatcher rest.
+func (p *Pool) idle() <-chan struct{} {
+	if p.closing() {
+		return nil
+	}
+	return p.o.Idle
+}
+
+func (p *Pool) begin(jobs []queue.Job) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range jobs {
+		p.working[jobs[i].ID] = &jobs[i]
+	}
+}
+
+// end is called when a job's outcome is on disk.
+func (p *Pool) end(job *queue.Job) {
+	p.mu.Lock()
+	delete(p.working, job.ID)
+	p.mu.Unlock()
+	p.poke()
+}
+
+// poke lets the dispatcher look again.
+func (p *Pool) poke() {
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (p *Pool) inFlight() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.working)
+}
+
+// renew keeps the leases of long uploads.
+func (p *Pool) renew(stopped <-chan struct{}) {
+	ticker := time.NewTicker(renewEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-stopped:
+			return
+		case <-ticker.C:
+		}
+		p.mu.Lock()
+		ids := make([]int64, 0, len(p.working))
+		for id := range p.working {
+			ids = append(ids, id)
+		}
+		p.mu.Unlock()
+		if err := p.q.Renew(context.Background(), ids, lease); err != nil {
+			p.fail(err)
+		}
+	}
+}
+
+// fail stops the pool. The first reason is kept.
+func (p *Pool) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fatal == nil {
+		p.fatal = err
+		close(p.failed)
+	}
+}
+
+func (p *Pool) failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fatal
+}
+
+// root returns the root of a job; only jobs of known roots are claimed.
+func (p *Pool) root(job *queue.Job) (*Root, error) {
+	r, ok := p.roots[job.RootID]
+	if !ok {
+		return nil, fmt.Errorf("job %d belongs to root %d, which this pool does not have", job.ID, job.RootID)
+	}
+	return r, nil
+}

@@ -1,0 +1,119 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+
+	"go.uber.org/zap"
+
+	"iksync/queue"
+	"iksync/uploader/imagekit"
+)
+
+// How long a job waits after a failed attempt: full jitter up to first doubled
+// with each attempt, longest at most.
+const (
+	firstRetry, longestRetry = time.Second, 5 * time.Minute
+	// A file that ImageKit throttles is left alone for minutes.
+	firstThrottled, longestThrottled = time.Minute, 30 * time.Minute
+	// A file that changes is left to settle.
+	changedRetry = 2 * time.Second
+	// defaultThrottle is the pause after a 429 that does not say how long.
+	defaultThrottle = 5 * time.Second
+)
+
+// settle decides what follows a failed attempt. It is the one place that does.
+func (p *Pool) settle(ctx context.Context, job *queue.Job, err error) {
+	now := time.Now()
+	var api *imagekit.Error
+	switch {
+	case ctx.Err() != nil && !errors.As(err, &api):
+		p.giveBack(job)
+	case errors.As(err, &api):
+		p.settleAPI(job, api, now)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNotRegular):
+		p.stats.vanished.Add(1)
+		p.q.Drop(job, p.done(job))
+	case errors.Is(err, errChanged):
+		p.stats.changed.Add(1)
+		p.retry(job, queue.Failure{Class: "changing", Reason: errChanged.Error(),
+			NotBefore: now.Add(max(changedRetry, backoff(job.Attempts, changedRetry, longestRetry)))})
+	case errors.Is(err, errWrongAnswer):
+		p.retry(job, queue.Failure{Class: imagekit.Transient.String(), Reason: err.Error(),
+			NotBefore: now.Add(backoff(job.Attempts, firstRetry, longestRetry))})
+	default: // the file can't be read
+		p.deadLetter(job, queue.Failure{Class: "unreadable", Reason: err.Error()})
+	}
+}
+
+func (p *Pool) settleAPI(job *queue.Job, e *imagekit.Error, now time.Time) {
+	f := queue.Failure{Class: e.Class.String(), Reason: reason(e), RequestID: e.RequestID, Accepted: job.Accepted}
+	if e.Class != imagekit.Offline {
+		p.gate.reached()
+	}
+	switch e.Class {
+	case imagekit.Credentials, imagekit.Account:
+		p.fail(e)
+		f.Free = true
+		p.put(job, f)
+	case imagekit.Offline:
+		f.Free = true
+		if n := p.gate.unreachable(now); n > maxOffline && p.o.MaxAttempts > 0 {
+			p.fail(e)
+		}
+		p.put(job, f)
+	case imagekit.Throttled:
+		wait := e.RetryAfter
+		if wait == 0 {
+			wait = backoff(job.Attempts, defaultThrottle, longPause)
+		}
+		p.gate.pause(now, wait)
+		f.Free = true
+		p.put(job, f)
+	case imagekit.FileThrottled:
+		f.NotBefore = now.Add(backoff(job.Attempts, firstThrottled, longestThrottled))
+		p.retry(job, f)
+	case imagekit.Transient:
+		f.NotBefore = now.Add(max(e.RetryAfter, backoff(job.Attempts, firstRetry, longestRetry)))
+		p.retry(job, f)
+	default:
+		p.deadLetter(job, f)
+	}
+}
+
+// reason is what a listing shows of a refusal: ImageKit's words first.
+func reason(e *imagekit.Error) string {
+	if e.Help != "" {
+		return e.Message + " " + e.Help
+	}
+	return e.Message
+}
+
+// retry lets the job wait, or gives it up when it was tried often enough.
+func (p *Pool) retry(job *queue.Job, f queue.Failure) {
+	if p.o.MaxAttempts > 0 && job.Attempts+1 >= p.o.MaxAttempts && !f.Free {
+		p.deadLetter(job, f)
+		return
+	}
+	p.stats.retries.Add(1)
+	p.o.Log.Debug("upload will be tried again", zap.String("path", job.Path), zap.String("class", f.Class),
+		zap.String("reason", f.Reason), zap.Time("not_before", f.NotBefore), zap.Int("attempts", job.Attempts+1))
+	p.put(job, f)
+}
+
+func (p *Pool) deadLetter(job *queue.Job, f queue.Failure) {
+	p.stats.failed.Add(1)
+	f.Dead = true
+	p.o.Log.Warn("upload failed", zap.String("path", job.Path), zap.String("class", f.Class),
+		zap.String("reason", f.Reason), zap.String("request_id", f.RequestID))
+	p.put(job, f)
+}
+
+func (p *Pool) put(job *queue.Job, f queue.Failure) { p.q.Fail(job, f, p.done(job)) }
+
+// giveBack returns a job that was broken off, or not begun.
+func (p *Pool) giveBack(job *queue.Job) {
+	p.put(job, queue.Failure{Free: true})
+}

@@ -1,0 +1,68 @@
+package uploader
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Stats is what a pool has done so far.
+type Stats struct {
+	Uploaded int64 // files, with their UploadedBytes
+	Touched  int64 // content was as recorded: no request
+	Vanished int64 // gone, or replaced by something else, before their turn
+	Held     int64 // found empty or too large at their turn
+	Changed  int64 // changed while they were read: sent again
+	Retries  int64 // attempts that failed and will be repeated
+	Failed   int64 // given up
+	Requests int64 // to ImageKit
+	Renamed  int64 // stored by ImageKit under another path than asked for
+	Sent     int64 // bytes of files on their way, repeated ones included
+	InFlight int64
+
+	UploadedBytes int64
+}
+
+type counters struct {
+	uploaded, uploadedBytes, touched, vanished, held, changed, retries, failed, requests, renamed, inFlight atomic.Int64
+	sent                                                                                                    atomic.Int64
+
+	mu       sync.Mutex
+	mismatch []Mismatch
+}
+
+// Mismatch is a file that ImageKit stored under another path than asked for.
+type Mismatch struct {
+	RootID       int64
+	Path         string
+	Asked, Given string
+}
+
+// maxMismatches bounds the mismatches that are kept; all are counted.
+const maxMismatches = 100
+
+// Stats returns what the pool has done so far.
+func (p *Pool) Stats() Stats {
+	c := &p.stats
+	return Stats{
+		Uploaded: c.uploaded.Load(), UploadedBytes: c.uploadedBytes.Load(), Touched: c.touched.Load(), Vanished: c.vanished.Load(),
+		Held: c.held.Load(), Changed: c.changed.Load(), Retries: c.retries.Load(), Failed: c.failed.Load(), Requests: c.requests.Load(),
+		Renamed: c.renamed.Load(), Sent: c.sent.Load(), InFlight: c.inFlight.Load(),
+	}
+}
+
+// Mismatches returns the first files that ImageKit stored under another path
+// than asked for.
+func (p *Pool) Mismatches() []Mismatch {
+	p.stats.mu.Lock()
+	defer p.stats.mu.Unlock()
+	return append([]Mismatch(nil), p.stats.mismatch...)
+}
+
+func (c *counters) noteMismatch(m Mismatch) {
+	c.renamed.Add(1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.mismatch) < maxMismatches {
+		c.mismatch = append(c.mismatch, m)
+	}
+}

@@ -1,0 +1,40 @@
+package watcher
+
+import (
+	"iksync/queue"
+	"iksync/state"
+)
+
+// verdict is what is to be done about a path.
+type verdict int
+
+const (
+	inStep  verdict = iota // the record shows it as it is
+	waiting                // a job shows it as it is
+	failing                // the same, and the job has failed
+	held                   // the same, and the job is held
+	differs                // neither: queue it
+)
+
+// compare decides about a wanted file, as observed on disk, from its record and
+// its job (nil when there is none) and from why it can't be uploaded as it is
+// ("" when it can). It is the one place that decides.
+func compare(observed state.Stat, record, job *queue.Known, hold string) verdict {
+	if job != nil {
+		isHeld := job.State == queue.Held
+		if !job.Stat.Same(observed) || isHeld != (hold != "") || job.Reason != hold {
+			return differs
+		}
+		switch job.State {
+		case queue.Held:
+			return held
+		case queue.Failed:
+			return failing
+		}
+		return waiting
+	}
+	if record != nil && record.Stat.Same(observed) {
+		return inStep
+	}
+	return differs
+}

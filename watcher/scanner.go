@@ -1,0 +1,388 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"iksync/queue"
+	"iksync/state"
+	"iksync/watcher/filter"
+)
+
+// Symlinks says what is done with symbolic links below a root.
+type Symlinks int
+
+const (
+	// SkipSymlinks leaves them out; they are counted.
+	SkipSymlinks Symlinks = iota
+	// FollowInside takes those that lead to a file or directory inside the root.
+	FollowInside
+)
+
+// Options configure a [Scanner].
+type Options struct {
+	Root     state.Root
+	Filter   *filter.Set
+	Limits   Limits
+	Symlinks Symlinks
+	// Remote gives the wanted remote path of a path below the root; its error is
+	// why the file can't be uploaded.
+	Remote func(path string) (string, error)
+}
+
+const (
+	// Batches start small, so that the first upload starts with the first files, and grow.
+	firstBatch = 16
+	maxBatch   = 1000
+	// flushAfter bounds how long a found change waits for its batch.
+	flushAfter = 200 * time.Millisecond
+)
+
+// Scanner walks one root once.
+type Scanner struct {
+	o     Options
+	q     *queue.Queue
+	tally *tally
+
+	known   *knownRows
+	links   *os.Root // for symlinks that are followed
+	scratch []byte   // of getdents
+	path    []byte   // of the entry that is looked at
+	above   []fileID // the directories above, against loops through symlinks
+	start   time.Time
+
+	batch     []queue.Change
+	batchSize int
+	flushed   time.Time
+	cancel    []string // jobs that are not to be done any more
+}
+
+type fileID struct{ dev, ino uint64 }
+
+// NewScanner returns a scanner that queues what differs to q.
+func NewScanner(q *queue.Queue, o Options) *Scanner {
+	return &Scanner{o: o, q: q, tally: newTally()}
+}
+
+// Report returns what the scan has found so far; it may be called while Run runs.
+func (s *Scanner) Report() Report { return s.tally.report() }
+
+// Run walks the root and queues every difference. What can't be looked at is a
+// problem in the report, not an error: what the records say of it stays. An
+// error is one that ends the scan: the root is gone, the state file fails, or
+// ctx has ended.
+func (s *Scanner) Run(ctx context.Context) error {
+	top, err := openRootDir(s.o.Root.Path)
+	if err != nil {
+		return fmt.Errorf("scan root %s: %w", s.o.Root.Path, err)
+	}
+	defer top.close()
+	if s.links, err = os.OpenRoot(s.o.Root.Path); err != nil {
+		return fmt.Errorf("scan root %s: %w", s.o.Root.Path, err)
+	}
+	defer s.links.Close()
+	rows, stop := readKnown(ctx, s.q, s.o.Root.ID)
+	defer stop()
+	s.known = rows
+	s.scratch = make([]byte, direntBuffer)
+	s.path = make([]byte, 0, 512)
+	s.start, s.flushed, s.batchSize = time.Now(), time.Now(), firstBatch
+
+	err = s.walk(ctx, top, s.o.Filter.Root())
+	if err == nil {
+		err = s.passRest(ctx)
+	}
+	if err == nil {
+		err = s.flush(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("scan root %s: %w", s.o.Root.Path, err)
+	}
+	s.tally.completed.Store(true)
+	return nil
+}
+
+// walk looks at one directory, whose path with "/" at its end is in s.path.
+func (s *Scanner) walk(ctx context.Context, d *dir, scope filter.Scope) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	self, err := d.self()
+	if err != nil {
+		return s.keep(ctx, err)
+	}
+	id := fileID{self.stat.Dev, self.stat.Ino}
+	for _, up := range s.above {
+		if up == id { // a bind mount, or a symlink that is followed
+			s.tally.skip("loop")
+			return s.keep(ctx, nil)
+		}
+	}
+	s.above = append(s.above, id)
+	defer func() { s.above = s.above[:len(s.above)-1] }()
+
+	entries, err := d.entries(s.scratch)
+	if err != nil {
+		return s.keep(ctx, err)
+	}
+	s.tally.dirs.Add(1)
+	if s.o.Symlinks == FollowInside {
+		s.resolve(entries)
+	}
+	sortEntries(entries)
+	base := len(s.path)
+	defer func() { s.path = s.path[:base] }()
+	for i := range entries {
+		s.path = append(s.path[:base], entries[i].name...)
+		if entries[i].kind == directory {
+			err = s.directory(ctx, d, &entries[i], scope)
+		} else {
+			err = s.entry(ctx, d, &entries[i], scope)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Scanner) directory(ctx context.Context, d *dir, e *entry, scope filter.Scope) error {
+	inner, decision := scope.Enter(e.name[:len(e.name)-1])
+	if decision.Excluded {
+		s.tally.skip(decision.Rule.String())
+		return nil
+	}
+	below, err := s.openDir(d, e)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // removed since it was listed
+	}
+	if err != nil {
+		return s.keep(ctx, err)
+	}
+	defer below.close()
+	return s.walk(ctx, below, inner)
+}
+
+func (s *Scanner) openDir(d *dir, e *entry) (*dir, error) {
+	if !e.link {
+		return d.open(e.name)
+	}
+	f, err := s.links.Open(string(s.path))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return openLinked(f)
+}
+
+// resolve replaces symlinks by what they lead to inside the root.
+func (s *Scanner) resolve(entries []entry) {
+	for i := range entries {
+		e := &entries[i]
+		if e.kind != symlink {
+			continue
+		}
+		info, err := s.links.Stat(string(s.path) + e.name)
+		switch {
+		case err != nil: // it leads out of the root, or nowhere
+		case info.IsDir():
+			e.kind, e.link = directory, true
+			e.name += "/"
+		case info.Mode().IsRegular():
+			e.kind, e.link = regular, true
+		}
+	}
+}
+
+// entry looks at anything but a directory.
+func (s *Scanner) entry(ctx context.Context, d *dir, e *entry, scope filter.Scope) error {
+	switch e.kind {
+	case symlink:
+		s.tally.skip("symlink")
+		return nil
+	case special:
+		s.tally.skip("special")
+		return nil
+	}
+	info, err := s.stat(d, e)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		s.tally.fault(string(s.path), err)
+		_, _, err := s.meet(ctx)
+		return err
+	}
+	if info.kind != regular { // replaced since it was listed
+		s.tally.skip("special")
+		return nil
+	}
+	if decision := scope.File(e.name, info.stat.Size, time.Unix(0, info.stat.MtimeNs), s.start); decision.Excluded {
+		s.tally.skip(decision.Rule.String())
+		return nil
+	}
+	return s.file(ctx, e.name, info.stat)
+}
+
+func (s *Scanner) stat(d *dir, e *entry) (fileInfo, error) {
+	if !e.link {
+		return d.stat(e.name)
+	}
+	info, err := s.links.Stat(string(s.path))
+	if err != nil {
+		return fileInfo{}, err
+	}
+	k := special
+	if info.Mode().IsRegular() {
+		k = regular
+	}
+	return fileInfo{kind: k, stat: state.StatOf(info)}, nil
+}
+
+// file compares a wanted file with what is known of it.
+func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
+	record, job, err := s.meet(ctx)
+	if err != nil {
+		return err
+	}
+	s.tally.files.Add(1)
+	s.tally.bytes.Add(st.Size)
+	recorded := record != nil && record.Stat.Same(st)
+	if recorded && job != nil && job.State == queue.Held {
+		s.cancel = append(s.cancel, string(s.path)) // it was empty for a while, say
+		job = nil
+	}
+	var class, reason, remote string
+	if !recorded { // what is uploaded stays so, whatever the limits are by now
+		class, reason = s.o.Limits.Hold(name, st.Size)
+	}
+	decision := compare(st, record, job, reason)
+	if decision == differs && reason == "" {
+		if remote, err = s.o.Remote(string(s.path)); err != nil {
+			class, reason = HoldTooDeep, err.Error()
+			decision = compare(st, record, job, reason)
+		}
+	}
+	switch decision {
+	case inStep:
+		s.tally.inStep.Add(1)
+	case waiting:
+		s.tally.waiting.Add(1)
+		s.tally.waitingBytes.Add(st.Size)
+	case failing:
+		s.tally.failing.Add(1)
+	case held:
+		s.tally.hold(class)
+	case differs:
+		if reason != "" {
+			s.tally.hold(class)
+		}
+		return s.emit(ctx, queue.Change{
+			RootID: s.o.Root.ID, Path: string(s.path), Stat: st, Remote: remote, Hold: reason, HoldClass: class,
+		})
+	}
+	return nil
+}
+
+// meet passes the rows of paths before s.path, which the walk did not meet,
+// and returns those of s.path.
+func (s *Scanner) meet(ctx context.Context) (record, job *queue.Known, err error) {
+	for {
+		k := s.known.peek()
+		if k == nil {
+			return record, job, s.known.err
+		}
+		switch {
+		case k.Path == string(s.path):
+			row := *k
+			if k.Job {
+				job = &row
+			} else {
+				record = &row
+			}
+		case k.Path > string(s.path):
+			return record, job, nil
+		default:
+			if err := s.pass(ctx, k); err != nil {
+				return nil, nil, err
+			}
+		}
+		s.known.skip()
+	}
+}
+
+// pass deals with what is known of a path that the walk did not meet: it is
+// gone, or not wanted any more.
+func (s *Scanner) pass(ctx context.Context, k *queue.Known) error {
+	if !k.Job {
+		s.tally.gone.Add(1)
+		return nil
+	}
+	if k.State != queue.Leased {
+		s.cancel = append(s.cancel, k.Path)
+	}
+	if len(s.cancel) >= maxBatch {
+		return s.flush(ctx)
+	}
+	return nil
+}
+
+// keep passes the rows below a directory that could not be looked at, whose
+// path is in s.path, and leaves them as they are: nothing is inferred from not
+// seeing.
+func (s *Scanner) keep(ctx context.Context, problem error) error {
+	if problem != nil {
+		s.tally.fault(string(s.path), problem)
+	}
+	if _, _, err := s.meet(ctx); err != nil {
+		return err
+	}
+	for k := s.known.peek(); k != nil && strings.HasPrefix(k.Path, string(s.path)); k = s.known.peek() {
+		s.known.skip()
+	}
+	return s.known.err
+}
+
+// passRest deals with the rows behind the last path of the walk.
+func (s *Scanner) passRest(ctx context.Context) error {
+	for k := s.known.peek(); k != nil; k = s.known.peek() {
+		if err := s.pass(ctx, k); err != nil {
+			return err
+		}
+		s.known.skip()
+	}
+	return s.known.err
+}
+
+func (s *Scanner) emit(ctx context.Context, c queue.Change) error {
+	s.batch = append(s.batch, c)
+	if len(s.batch) < s.batchSize && time.Since(s.flushed) < flushAfter {
+		return nil
+	}
+	return s.flush(ctx)
+}
+
+func (s *Scanner) flush(ctx context.Context) error {
+	if len(s.cancel) > 0 {
+		if err := s.q.Cancel(ctx, s.o.Root.ID, s.cancel); err != nil {
+			return err
+		}
+		s.cancel = s.cancel[:0]
+	}
+	if len(s.batch) > 0 {
+		done, err := s.q.Enqueue(ctx, s.batch)
+		if err != nil {
+			return err
+		}
+		s.tally.enqueued(done)
+		s.batch = s.batch[:0]
+		s.batchSize = min(2*s.batchSize, maxBatch)
+	}
+	s.flushed = time.Now()
+	return nil
+}
