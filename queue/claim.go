@@ -49,7 +49,7 @@ func ready(tx *state.Tx, roots string, n int, now time.Time) ([]Job, error) {
 	rows, err := tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
 			j.remote_path, j.attempts, j.accepted, f.size, f.hash
 		FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
-		WHERE j.state = 0 AND j.not_before <= ? AND j.root_id IN (SELECT value FROM json_each(?))
+		WHERE j.state = 0 AND j.not_before <= ? AND +j.root_id IN (SELECT value FROM json_each(?))
 		ORDER BY j.priority DESC, j.not_before, j.id LIMIT ?`, now.UnixMilli(), roots, n)
 	if err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func ready(tx *state.Tx, roots string, n int, now time.Time) ([]Job, error) {
 
 func earliest(tx *state.Tx, roots string) (time.Time, error) {
 	var ms sql.NullInt64
-	err := tx.QueryRow(`SELECT min(not_before) FROM jobs WHERE state = 0 AND root_id IN (SELECT value FROM json_each(?))`, roots).Scan(&ms)
+	err := tx.QueryRow(`SELECT min(not_before) FROM jobs WHERE state = 0 AND +root_id IN (SELECT value FROM json_each(?))`, roots).Scan(&ms)
 	if err != nil || !ms.Valid {
 		return time.Time{}, err
 	}

@@ -22,8 +22,12 @@ const (
 const (
 	// maxBatch bounds the operations of one transaction.
 	maxBatch = 512
-	// linger is how long an operation for which nobody waits may wait for company.
-	linger = 20 * time.Millisecond
+	// linger is how long an operation for which nobody waits may wait for company
+	// before it is committed, and so survives the death of the process.
+	linger = 5 * time.Millisecond
+	// syncEvery is how long a committed operation for which nobody waits may wait
+	// for its fsync, and so survives a power cut.
+	syncEvery = 100 * time.Millisecond
 	// backlog bounds the operations that wait for the writer; then callers block.
 	backlog = 1024
 )
@@ -36,7 +40,6 @@ type operation struct {
 	done    func(error)
 	relaxed bool
 	lazy    bool
-	err     error
 }
 
 // writer runs operations on the one writing connection.
@@ -49,8 +52,11 @@ type writer struct {
 	mu     sync.RWMutex // guards closed against sends after it
 	closed bool
 
+	// Owned by the loop:
 	stmts       map[string]*sql.Stmt // prepared once, by text
 	synchronous Durability
+	unsynced    []*operation // committed and durable to be: done is called after the next fsync
+	synced      time.Time    // when the last fsync was
 }
 
 func startWriter(conn *sql.Conn) *writer {
@@ -121,14 +127,35 @@ func (w *writer) loop() {
 	timer := time.NewTimer(linger)
 	defer timer.Stop()
 	batch := make([]*operation, 0, maxBatch)
-	for op := range w.ops {
-		batch = append(batch[:0], op)
-		batch = w.collect(batch, timer)
-		w.commit(batch)
-		for i, op := range batch {
-			op.done(op.err)
-			batch[i] = nil
+	for {
+		op, ok := w.next(timer)
+		if !ok {
+			w.sync()
+			return
 		}
+		if op == nil { // time for an fsync
+			w.sync()
+			continue
+		}
+		batch = w.collect(append(batch[:0], op), timer)
+		w.commit(batch)
+		clear(batch)
+	}
+}
+
+// next waits for an operation, or until what was committed is to be synced: nil
+// then.
+func (w *writer) next(timer *time.Timer) (op *operation, ok bool) {
+	if len(w.unsynced) == 0 {
+		op, ok = <-w.ops
+		return op, ok
+	}
+	timer.Reset(time.Until(w.synced.Add(syncEvery)))
+	select {
+	case op, ok = <-w.ops:
+		return op, ok
+	case <-timer.C:
+		return nil, true
 	}
 }
 
@@ -168,22 +195,65 @@ func (w *writer) collect(batch []*operation, timer *time.Timer) []*operation {
 // a transaction of its own, so that one bad operation undoes no other.
 func (w *writer) commit(batch []*operation) {
 	err := w.transact(batch)
-	if err == nil {
-		return
-	}
-	if len(batch) == 1 {
-		batch[0].err = err
+	if err == nil || len(batch) == 1 {
+		w.settle(batch, err)
 		return
 	}
 	for i := range batch {
-		batch[i].err = w.transact(batch[i : i+1])
+		w.settle(batch[i:i+1], w.transact(batch[i:i+1]))
 	}
 }
 
+// settle tells the outcome of a transaction to those who can be told already:
+// success that must survive a power cut is told after its fsync.
+func (w *writer) settle(batch []*operation, err error) {
+	if err == nil && w.synchronous == Durable {
+		w.settled(nil)
+	}
+	for _, op := range batch {
+		if err != nil || op.relaxed || w.synchronous == Durable {
+			op.done(err)
+			continue
+		}
+		if len(w.unsynced) == 0 {
+			w.synced = time.Now()
+		}
+		w.unsynced = append(w.unsynced, op)
+	}
+}
+
+// settled tells the outcome of the fsync to those who wait for it.
+func (w *writer) settled(err error) {
+	for _, op := range w.unsynced {
+		op.done(err)
+	}
+	clear(w.unsynced)
+	w.unsynced = w.unsynced[:0]
+}
+
+// sync makes what was committed survive a power cut: the fsync of any commit
+// covers all before it.
+func (w *writer) sync() {
+	if len(w.unsynced) == 0 {
+		return
+	}
+	mark := &operation{run: func(tx *Tx) error {
+		return tx.Exec(`UPDATE roots SET id = id WHERE id = (SELECT min(id) FROM roots)`)
+	}}
+	if err := w.transact([]*operation{mark}); err != nil {
+		w.settled(fmt.Errorf("sync the state file: %w", err))
+		return
+	}
+	w.settled(nil)
+}
+
+// transact runs the batch in one transaction. It is synced when an operation
+// is durable and either somebody waits for it or the last fsync is long ago.
 func (w *writer) transact(batch []*operation) (err error) {
 	want := Relaxed
+	overdue := len(w.unsynced) > 0 && time.Since(w.synced) >= syncEvery
 	for _, op := range batch {
-		if !op.relaxed {
+		if !op.relaxed && (!op.lazy || overdue) {
 			want = Durable
 		}
 	}

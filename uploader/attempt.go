@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"time"
@@ -36,7 +37,7 @@ func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
 		p.end(job)
 		return
 	}
-	file, st, err := open(root, job.Path)
+	file, st, err := open(root, job)
 	if err != nil {
 		p.settle(ctx, job, err)
 		return
@@ -62,24 +63,21 @@ func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
 	p.upload(ctx, root, job, file, st)
 }
 
-// open opens a file of a root for reading, and looks at what it opened.
-func open(root *Root, name string) (*os.File, state.Stat, error) {
-	if !root.Follow {
-		// os.Root keeps a symlink from leading out of the root; this keeps one that
-		// took the file's place from leading to another file inside it.
-		info, err := root.Dir.Lstat(name)
-		if err != nil {
-			return nil, state.Stat{}, err
-		}
-		if !info.Mode().IsRegular() {
-			return nil, state.Stat{}, fmt.Errorf("open %s: %w", name, errNotRegular)
-		}
-	}
-	file, err := root.Dir.OpenFile(name, os.O_RDONLY|openFlags, 0)
+// open opens the file of a job for reading, and looks at what it opened.
+func open(root *Root, job *queue.Job) (*os.File, state.Stat, error) {
+	file, err := root.Dir.OpenFile(job.Path, os.O_RDONLY|openFlags, 0)
 	if err != nil {
 		return nil, state.Stat{}, err
 	}
 	st, err := statOf(file)
+	if err == nil && !root.Follow && (st.Ino != job.Stat.Ino || st.Dev != job.Stat.Dev) {
+		// It is not the file that the scan saw. os.Root keeps a symlink from leading
+		// out of the root; this keeps one from leading to another file inside it.
+		var info fs.FileInfo
+		if info, err = root.Dir.Lstat(job.Path); err == nil && !info.Mode().IsRegular() {
+			err = fmt.Errorf("open %s: %w", job.Path, errNotRegular)
+		}
+	}
 	if err != nil {
 		return nil, state.Stat{}, errors.Join(err, file.Close())
 	}
