@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"iksync/state"
@@ -21,28 +22,36 @@ func (q *Queue) Claim(ctx context.Context, roots []int64, n int, lease time.Dura
 	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		now := q.now()
 		jobs, next = nil, time.Time{}
-		if err := tx.Exec(`UPDATE jobs SET state = 0, lease_until = 0 WHERE state = 1 AND lease_until < ?`, now.UnixMilli()); err != nil {
-			return err
-		}
 		var err error
 		if jobs, err = ready(tx, string(ids), n, now); err != nil {
 			return err
 		}
-		until := now.Add(lease).UnixMilli()
-		for i := range jobs {
-			if err := tx.Exec(`UPDATE jobs SET state = 1, lease_until = ? WHERE id = ?`, until, jobs[i].ID); err != nil {
-				return err
-			}
-		}
 		if len(jobs) == 0 {
 			next, err = earliest(tx, string(ids))
+			return err
 		}
-		return err
+		// The lease is the time until which nobody else claims the job: one whose
+		// lease has ended is ready again by itself.
+		return tx.Exec(`UPDATE jobs SET leased = 1, not_before = ? WHERE id IN (SELECT value FROM json_each(?))`,
+			now.Add(lease).UnixMilli(), jobIDs(jobs))
 	})
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("claim jobs: %w", err)
 	}
 	return jobs, next, nil
+}
+
+// jobIDs lists the ids of jobs as a JSON array.
+func jobIDs(jobs []Job) string {
+	b := make([]byte, 0, 12*len(jobs)+2)
+	b = append(b, '[')
+	for i := range jobs {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, jobs[i].ID, 10)
+	}
+	return string(append(b, ']'))
 }
 
 func ready(tx *state.Tx, roots string, n int, now time.Time) ([]Job, error) {
@@ -81,7 +90,7 @@ func ready(tx *state.Tx, roots string, n int, now time.Time) ([]Job, error) {
 
 func earliest(tx *state.Tx, roots string) (time.Time, error) {
 	var ms sql.NullInt64
-	err := tx.QueryRow(`SELECT min(not_before) FROM jobs WHERE state = 0 AND +root_id IN (SELECT value FROM json_each(?))`, roots).Scan(&ms)
+	err := tx.QueryRow(`SELECT min(not_before) FROM jobs WHERE state = 0 AND leased = 0 AND +root_id IN (SELECT value FROM json_each(?))`, roots).Scan(&ms)
 	if err != nil || !ms.Valid {
 		return time.Time{}, err
 	}
@@ -95,7 +104,7 @@ func (q *Queue) Renew(ctx context.Context, jobIDs []int64, lease time.Duration) 
 		return fmt.Errorf("renew leases: %w", err)
 	}
 	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
-		return tx.Exec(`UPDATE jobs SET lease_until = ? WHERE state = 1 AND id IN (SELECT value FROM json_each(?))`,
+		return tx.Exec(`UPDATE jobs SET not_before = ? WHERE leased = 1 AND id IN (SELECT value FROM json_each(?))`,
 			q.now().Add(lease).UnixMilli(), string(ids))
 	})
 	if err != nil {
@@ -110,7 +119,7 @@ func (q *Queue) Renew(ctx context.Context, jobIDs []int64, lease time.Duration) 
 func (q *Queue) Recover(ctx context.Context) (int64, error) {
 	var n int64
 	err := q.db.Write(ctx, state.Durable, func(tx *state.Tx) (err error) {
-		n, err = tx.ExecRows(`UPDATE jobs SET state = 0, lease_until = 0 WHERE state = 1`)
+		n, err = tx.ExecRows(`UPDATE jobs SET leased = 0, not_before = 0 WHERE leased = 1`)
 		return err
 	})
 	if err != nil {
@@ -128,7 +137,7 @@ func (q *Queue) RetryFailed(ctx context.Context, roots []int64) error {
 	}
 	err = q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
 		return tx.Exec(`UPDATE jobs SET state = 0, attempts = 0, not_before = 0
-			WHERE (state = 2 OR state = 0 AND not_before > 0) AND root_id IN (SELECT value FROM json_each(?))`, string(ids))
+			WHERE (state = 2 OR state = 0 AND leased = 0 AND not_before > 0) AND root_id IN (SELECT value FROM json_each(?))`, string(ids))
 	})
 	if err != nil {
 		return fmt.Errorf("retry failed jobs: %w", err)

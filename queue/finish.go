@@ -15,7 +15,7 @@ import (
 // removed, failed or held.
 
 // ready again: the path changed while the worker had it.
-const again = `UPDATE jobs SET state = 0, lease_until = 0, not_before = 0, attempts = 0 WHERE id = ?`
+const again = `UPDATE jobs SET state = 0, leased = 0, not_before = 0, attempts = 0 WHERE id = ?`
 
 // Complete records the uploaded file and removes its job, durably and in one
 // transaction. When ImageKit put the file where another local path's asset
@@ -73,10 +73,10 @@ func (q *Queue) evict(tx *state.Tx, job *Job, file *state.File, cause error) err
 		// The owner's stat is set to one that no file has, so that its content is compared and sent again.
 		err := tx.Exec(`UPDATE files SET mtime_ns = 0, ctime_ns = 0, ino = 0, hash = zeroblob(16) WHERE remote_path = ?`, file.RemotePath)
 		if err == nil {
-			err = tx.Exec(`INSERT INTO jobs (root_id, path, gen, state, priority, not_before, lease_until, attempts,
+			err = tx.Exec(`INSERT INTO jobs (root_id, path, gen, state, leased, priority, not_before, attempts,
 					size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at)
 				SELECT root_id, path, 1, 0, 0, 0, 0, 0, size, 0, 0, dev, 0, remote_path, '', '', '', ?2, ?2 FROM files WHERE remote_path = ?1
-				ON CONFLICT (root_id, path) DO UPDATE SET gen = gen + 1, state = CASE state WHEN 1 THEN 1 ELSE 0 END, not_before = 0`,
+				ON CONFLICT (root_id, path) DO UPDATE SET gen = gen + 1, state = 0, not_before = iif(leased, not_before, 0)`,
 				file.RemotePath, now)
 		}
 		if err != nil {
@@ -123,7 +123,7 @@ func (q *Queue) fail(tx *state.Tx, job *Job, f Failure) error {
 	if f.Accepted != nil {
 		accepted = f.Accepted[:]
 	}
-	n, err := tx.ExecRows(`UPDATE jobs SET state = ?3, lease_until = 0, not_before = ?4, attempts = attempts + ?5,
+	n, err := tx.ExecRows(`UPDATE jobs SET state = ?3, leased = 0, not_before = ?4, attempts = attempts + ?5,
 			class = ?6, reason = ?7, request_id = ?8, accepted = ?9, updated_at = ?10 WHERE id = ?1 AND gen = ?2`,
 		job.ID, job.Gen, int(next), max(f.NotBefore.UnixMilli(), 0), attempts, f.Class, f.Reason, f.RequestID, accepted, q.now().UnixMilli())
 	if err == nil && n == 0 {
@@ -139,7 +139,7 @@ func (q *Queue) fail(tx *state.Tx, job *Job, f Failure) error {
 // Hold sets a job aside until its file changes: it can't be uploaded as it is.
 func (q *Queue) Hold(job *Job, st state.Stat, class, reason string, done func(error)) {
 	q.db.WriteLater(state.Relaxed, func(tx *state.Tx) error {
-		n, err := tx.ExecRows(`UPDATE jobs SET state = 3, lease_until = 0, class = ?3, reason = ?4, remote_path = NULL,
+		n, err := tx.ExecRows(`UPDATE jobs SET state = 3, leased = 0, not_before = 0, class = ?3, reason = ?4, remote_path = NULL,
 				size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9, updated_at = ?10 WHERE id = ?1 AND gen = ?2`,
 			job.ID, job.Gen, class, reason, st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), q.now().UnixMilli())
 		if err == nil && n == 0 {
@@ -160,12 +160,7 @@ func (q *Queue) Release(ctx context.Context, jobs []Job) error {
 		return nil
 	}
 	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
-		for i := range jobs {
-			if err := tx.Exec(`UPDATE jobs SET state = 0, lease_until = 0 WHERE id = ? AND state = 1`, jobs[i].ID); err != nil {
-				return err
-			}
-		}
-		return nil
+		return tx.Exec(`UPDATE jobs SET leased = 0, not_before = 0 WHERE leased = 1 AND id IN (SELECT value FROM json_each(?))`, jobIDs(jobs))
 	})
 	if err != nil {
 		return fmt.Errorf("return jobs to the queue: %w", err)

@@ -34,7 +34,7 @@ func (q *Queue) notify() {
 // State is where a job stands.
 type State int
 
-// The states of a job, as they are stored.
+// The states of a job. In the file Leased is a mark of its own.
 const (
 	Ready  State = 0 // waits for a worker, perhaps until its backoff ends
 	Leased State = 1 // a worker has it

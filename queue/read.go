@@ -27,7 +27,7 @@ type Known struct {
 func (q *Queue) Known(ctx context.Context, rootID int64, after string, limit int) (known []Known, more bool, err error) {
 	rows, err := q.db.Query(ctx, `SELECT path, size, mtime_ns, ctime_ns, ino, -1 AS state, '' AS reason FROM files WHERE root_id = ?1 AND path > ?2
 		UNION ALL
-		SELECT path, size, mtime_ns, ctime_ns, ino, state, iif(state = 3, reason, '') FROM jobs WHERE root_id = ?1 AND path > ?2
+		SELECT path, size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, '') FROM jobs WHERE root_id = ?1 AND path > ?2
 		ORDER BY path LIMIT ?3`, rootID, []byte(after), limit)
 	if err != nil {
 		return nil, false, fmt.Errorf("read what is known of root %d: %w", rootID, err)
@@ -81,8 +81,8 @@ func (q *Queue) List(ctx context.Context, roots []int64, s State) iter.Seq2[Item
 			yield(Item{}, fmt.Errorf("list jobs: %w", err))
 			return
 		}
-		rows, err := q.db.Query(ctx, `SELECT root_id, path, state, size, attempts, class, reason, request_id, not_before, updated_at
-			FROM jobs WHERE state = ? AND root_id IN (SELECT value FROM json_each(?)) ORDER BY id`, int(s), string(ids))
+		rows, err := q.db.Query(ctx, `SELECT root_id, path, iif(leased, 1, state), size, attempts, class, reason, request_id, not_before, updated_at
+			FROM jobs WHERE iif(leased, 1, state) = ? AND root_id IN (SELECT value FROM json_each(?)) ORDER BY id`, int(s), string(ids))
 		if err != nil {
 			yield(Item{}, fmt.Errorf("list jobs: %w", err))
 			return
@@ -119,7 +119,7 @@ func (q *Queue) Depths(ctx context.Context, roots []int64) (map[State]Depth, err
 	if err != nil {
 		return nil, fmt.Errorf("count jobs: %w", err)
 	}
-	rows, err := q.db.Query(ctx, `SELECT state, count(*), sum(size) FROM jobs WHERE root_id IN (SELECT value FROM json_each(?)) GROUP BY state`, string(ids))
+	rows, err := q.db.Query(ctx, `SELECT iif(leased, 1, state), count(*), sum(size) FROM jobs WHERE root_id IN (SELECT value FROM json_each(?)) GROUP BY 1`, string(ids))
 	if err != nil {
 		return nil, fmt.Errorf("count jobs: %w", err)
 	}

@@ -57,19 +57,17 @@ const fileColumns = `f.root_id, f.path, f.size, f.mtime_ns, f.ctime_ns, f.dev, f
 // PutFile records f, replacing the record of its path. A remote path that
 // belongs to another local path is an error wrapping [ErrRemoteTaken].
 func (tx *Tx) PutFile(f *File) error {
-	var id int64
-	err := tx.QueryRow(`INSERT INTO files (root_id, path, size, mtime_ns, ctime_ns, dev, ino, hash,
+	err := tx.Exec(`INSERT INTO files (root_id, path, size, mtime_ns, ctime_ns, dev, ino, hash,
 			file_id, version_id, name, remote_path, url, thumbnail_url, width, height,
 			file_type, uploaded_at, checked_at)
 		VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)
 		ON CONFLICT (root_id, path) DO UPDATE SET
 			size=?3, mtime_ns=?4, ctime_ns=?5, dev=?6, ino=?7, hash=?8, file_id=?9, version_id=?10,
 			name=?11, remote_path=?12, url=?13, thumbnail_url=?14, width=?15, height=?16,
-			file_type=?17, uploaded_at=?18, checked_at=?19
-		RETURNING id`,
+			file_type=?17, uploaded_at=?18, checked_at=?19`,
 		f.RootID, []byte(f.Path), f.Stat.Size, f.Stat.MtimeNs, f.Stat.CtimeNs, int64(f.Stat.Dev), int64(f.Stat.Ino), f.Hash[:],
 		f.FileID, f.VersionID, f.Name, f.RemotePath, f.URL, f.ThumbnailURL, f.Width, f.Height,
-		f.FileType, f.UploadedAt.UnixMilli(), f.CheckedAt.UnixMilli()).Scan(&id)
+		f.FileType, f.UploadedAt.UnixMilli(), f.CheckedAt.UnixMilli())
 	if isConstraint(err) {
 		if owner, lookup := tx.RemoteOwner(f.RemotePath); lookup == nil && owner != nil {
 			return fmt.Errorf("record %q: remote path %s is taken: %w %q", f.Path, f.RemotePath, ErrRemoteTaken, owner.Path)
@@ -78,7 +76,9 @@ func (tx *Tx) PutFile(f *File) error {
 	if err != nil {
 		return fmt.Errorf("record %q: %w", f.Path, err)
 	}
-	if err := tx.Exec(`INSERT INTO responses (file_id, body) VALUES (?1, ?2) ON CONFLICT (file_id) DO UPDATE SET body = ?2`, id, f.Response); err != nil {
+	err = tx.Exec(`INSERT INTO responses (file_id, body) SELECT id, ?3 FROM files WHERE root_id = ?1 AND path = ?2
+		ON CONFLICT (file_id) DO UPDATE SET body = ?3`, f.RootID, []byte(f.Path), f.Response)
+	if err != nil {
 		return fmt.Errorf("record the answer for %q: %w", f.Path, err)
 	}
 	return nil

@@ -24,7 +24,7 @@ const (
 	maxBatch = 512
 	// linger is how long an operation for which nobody waits may wait for company
 	// before it is committed, and so survives the death of the process.
-	linger = 5 * time.Millisecond
+	linger = 10 * time.Millisecond
 	// syncEvery is how long a committed operation for which nobody waits may wait
 	// for its fsync, and so survives a power cut.
 	syncEvery = 100 * time.Millisecond

@@ -43,10 +43,10 @@ CREATE TABLE jobs (
     root_id     INTEGER NOT NULL REFERENCES roots (id),
     path        BLOB    NOT NULL,
     gen         INTEGER NOT NULL,       -- counts the changes seen; a job is done only at the generation it was claimed
-    state       INTEGER NOT NULL,       -- 0 ready, 1 leased, 2 failed, 3 held
+    state       INTEGER NOT NULL,       -- 0 ready, 2 failed, 3 held
+    leased      INTEGER NOT NULL,       -- 1 while a worker has it: it is ready again when not_before comes
     priority    INTEGER NOT NULL,       -- higher first
-    not_before  INTEGER NOT NULL,       -- unix ms; a ready job is claimed from then on
-    lease_until INTEGER NOT NULL,       -- unix ms; 0 unless leased
+    not_before  INTEGER NOT NULL,       -- unix ms; a ready job is claimed from then on, a leased one when its lease ends
     attempts    INTEGER NOT NULL,
     size        INTEGER NOT NULL,       -- the file as it was seen when the job was made
     mtime_ns    INTEGER NOT NULL,
@@ -63,5 +63,4 @@ CREATE TABLE jobs (
     UNIQUE (root_id, path)
 ) STRICT;
 
-CREATE INDEX jobs_ready  ON jobs (priority DESC, not_before, id) WHERE state = 0;
-CREATE INDEX jobs_leased ON jobs (lease_until) WHERE state = 1;
+CREATE INDEX jobs_ready ON jobs (priority DESC, not_before, id) WHERE state = 0;

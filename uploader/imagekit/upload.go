@@ -55,18 +55,19 @@ func (c *Client) Upload(ctx context.Context, u *Upload) (*Asset, error) {
 	}
 	head, tail := frame(boundary, u)
 	length := int64(len(head)) + u.Source.size + int64(len(tail))
+	if length <= maxBuffered {
+		return c.uploadSmall(ctx, u, head, tail, boundary)
+	}
 	body := &uploadBody{stall: c.stall, answer: c.answerTimeout, sent: u.Sent,
 		head: head, source: u.Source.reader, left: u.Source.size, tail: tail}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	body.watch(cancel)
 
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.uploadURL, body)
+	req, err := c.uploadRequest(ctx, body, length, boundary)
 	if err != nil {
-		return nil, fmt.Errorf("upload %s: %w", u.FileName, err)
+		return nil, err
 	}
-	req.ContentLength = length
-	req.Header["Content-Type"] = []string{"multipart/form-data; boundary=" + boundary}
 	ans, err := c.do(req)
 	whole, sourceErr := body.end()
 	switch {
@@ -81,6 +82,56 @@ func (c *Client) Upload(ctx context.Context, u *Upload) (*Asset, error) {
 		return nil, ans.broken("upload", errors.New("it came before the whole file was sent"))
 	}
 	return decodeAsset(ans)
+}
+
+// maxBuffered is up to which length (bytes) a body is put together before it is
+// sent: then headers and body leave in one packet and not in four.
+const maxBuffered = 32 << 10
+
+// uploadSmall sends a body that is put together first, so that a failing source
+// is known before anything is sent.
+func (c *Client) uploadSmall(ctx context.Context, u *Upload, head, tail []byte, boundary string) (*Asset, error) {
+	buf := make([]byte, len(head)+int(u.Source.size)+len(tail))
+	copy(buf, head)
+	copy(buf[len(buf)-len(tail):], tail)
+	if u.Source.reader != nil {
+		n, err := io.ReadFull(u.Source.reader, buf[len(head):len(buf)-len(tail)])
+		switch {
+		case err == io.EOF || err == io.ErrUnexpectedEOF:
+			return nil, fmt.Errorf("read the source of %s: %w: %d bytes are missing", u.FileName, ErrShortSource, u.Source.size-int64(n))
+		case err != nil:
+			return nil, fmt.Errorf("read the source of %s: %w", u.FileName, err)
+		}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, c.stall+c.answerTimeout, errNoAnswer)
+	defer cancel()
+	// net/http sends a body in memory together with the headers. NopCloser keeps
+	// the request from being repeatable: nothing is sent twice unseen.
+	req, err := c.uploadRequest(ctx, io.NopCloser(bytes.NewReader(buf)), int64(len(buf)), boundary)
+	if err != nil {
+		return nil, err
+	}
+	if u.Sent != nil {
+		u.Sent.Add(u.Source.size)
+	}
+	ans, err := c.do(req)
+	if err != nil && errors.Is(context.Cause(ctx), errStalled) {
+		return nil, &Error{Class: Transient, Op: "upload", Message: errNoAnswer.Error(), Ambiguous: true, Err: errNoAnswer}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decodeAsset(ans)
+}
+
+func (c *Client) uploadRequest(ctx context.Context, body io.Reader, length int64, boundary string) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.uploadURL, body)
+	if err != nil {
+		return nil, fmt.Errorf("make the upload request: %w", err)
+	}
+	req.ContentLength = length
+	req.Header["Content-Type"] = []string{"multipart/form-data; boundary=" + boundary}
+	return req, nil
 }
 
 // frame returns what comes before and after the source in the body. A text
@@ -122,6 +173,9 @@ func frame(boundary string, u *Upload) (head, tail []byte) {
 
 // quoteFilename escapes as browsers do (WHATWG HTML, multipart/form-data).
 func quoteFilename(name string) string {
+	if !strings.ContainsAny(name, "\r\n\"") {
+		return name
+	}
 	return strings.NewReplacer("\r", "%0D", "\n", "%0A", `"`, "%22").Replace(name)
 }
 
