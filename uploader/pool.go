@@ -54,7 +54,7 @@ const (
 	renewEvery = time.Minute
 	// ahead is how many jobs are claimed for each worker before it is free. More
 	// makes larger transactions; new jobs of a high priority wait behind them.
-	ahead = 4
+	ahead = 8
 	// pollEvery bounds the wait for work, against a clock that jumps.
 	pollEvery = 30 * time.Second
 )

@@ -1,10 +1,8 @@
 package imagekit
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 )
 
 // Asset is what ImageKit says of a stored file. Name and FilePath are the truth
@@ -62,7 +60,7 @@ func (a *assetJSON) asset(raw []byte) *Asset {
 // yet: the Asset then has an empty FileID.
 func decodeAsset(ans *answer) (*Asset, error) {
 	var a assetJSON
-	if err := decodeStrictEnd(ans.body, &a); err != nil {
+	if err := json.Unmarshal(ans.body, &a); err != nil {
 		return nil, ans.broken("upload", err)
 	}
 	if ans.status == statusAccepted {
@@ -77,17 +75,4 @@ func decodeAsset(ans *answer) (*Asset, error) {
 		return nil, ans.broken("upload", fmt.Errorf("it has no size"))
 	}
 	return a.asset(ans.body), nil
-}
-
-// decodeStrictEnd decodes one JSON value and refuses anything behind it, so
-// that an answer that was cut or glued is not taken for whole.
-func decodeStrictEnd(body []byte, v any) error {
-	dec := json.NewDecoder(bytes.NewReader(body))
-	if err := dec.Decode(v); err != nil {
-		return err
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return fmt.Errorf("there is something behind the JSON value")
-	}
-	return nil
 }

@@ -3,9 +3,11 @@ package imagekit
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -39,12 +41,10 @@ type Options struct {
 
 // Client calls ImageKit. It may be used by several goroutines.
 type Client struct {
-	http          *http.Client
 	transport     *http.Transport
-	key           Key
-	uploadURL     string
-	apiURL        string
-	userAgent     string
+	header        http.Header // of every request; holds the key
+	uploadURL     *url.URL
+	apiURL        *url.URL
 	stall         time.Duration
 	answerTimeout time.Duration
 }
@@ -55,17 +55,19 @@ func New(o Options) (*Client, error) {
 		return nil, errors.New("there is no private key")
 	}
 	c := &Client{
-		key:           o.Key,
-		uploadURL:     orDefault(o.UploadURL, DefaultUploadURL),
-		apiURL:        strings.TrimRight(orDefault(o.APIURL, DefaultAPIURL), "/"),
-		userAgent:     orDefault(o.UserAgent, "iksync"),
+		header: http.Header{
+			"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(o.Key.secret+":"))},
+			"User-Agent":    {orDefault(o.UserAgent, "iksync")},
+		},
 		stall:         orDefault(o.Stall, time.Minute),
 		answerTimeout: orDefault(o.AnswerTimeout, 5*time.Minute),
 	}
-	for _, raw := range []string{c.uploadURL, c.apiURL} {
-		if err := CheckURL(raw); err != nil {
-			return nil, err
-		}
+	var err error
+	if c.uploadURL, err = parseURL(orDefault(o.UploadURL, DefaultUploadURL)); err != nil {
+		return nil, err
+	}
+	if c.apiURL, err = parseURL(strings.TrimRight(orDefault(o.APIURL, DefaultAPIURL), "/")); err != nil {
+		return nil, err
 	}
 	conns := orDefault(o.MaxConns, 16)
 	c.transport = &http.Transport{
@@ -84,11 +86,6 @@ func New(o Options) (*Client, error) {
 		// flow-control window, and breaks on it (imagekit-java issue 28).
 		Protocols: http1(),
 	}
-	c.http = &http.Client{
-		Transport: c.transport,
-		// A redirect is never followed: the key goes to the configured hosts alone.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
 	return c, nil
 }
 
@@ -101,20 +98,25 @@ func http1() *http.Protocols {
 // CheckURL reports why raw can't be an endpoint: it must be https, or http to
 // this machine, since the key is sent with every request.
 func CheckURL(raw string) error {
+	_, err := parseURL(raw)
+	return err
+}
+
+func parseURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return fmt.Errorf("bad URL: %w", err)
+		return nil, fmt.Errorf("bad URL: %w", err)
 	}
 	host := u.Hostname()
 	if host == "" || u.User != nil {
-		return fmt.Errorf("%s is not a URL of the form https://host/path", u.Redacted())
+		return nil, fmt.Errorf("%s is not a URL of the form https://host/path", u.Redacted())
 	}
 	ip := net.ParseIP(host)
 	local := host == "localhost" || ip != nil && ip.IsLoopback()
 	if u.Scheme != "https" && !(u.Scheme == "http" && local) {
-		return fmt.Errorf("%s must be https (http is taken for this machine alone): the private key is sent to it", raw)
+		return nil, fmt.Errorf("%s must be https (http is taken for this machine alone): the private key is sent to it", raw)
 	}
-	return nil
+	return u, nil
 }
 
 // Close ends idle connections.
@@ -128,17 +130,17 @@ type answer struct {
 	requestID string
 }
 
-// do sends the request and reads the answer. Anything but 2xx is an [*Error].
+// do sends the request and reads the answer. Anything but 2xx is an [*Error]. It
+// uses the transport itself, so no redirect is followed and no cookie kept: the
+// key goes to the configured hosts alone.
 func (c *Client) do(req *http.Request) (*answer, error) {
-	req.SetBasicAuth(c.key.secret, "")
-	req.Header["User-Agent"] = []string{c.userAgent}
-	res, err := c.http.Do(req)
+	res, err := c.transport.RoundTrip(req)
 	if err != nil {
 		return nil, networkError(req, err)
 	}
 	defer res.Body.Close()
 	ans := &answer{status: res.StatusCode, header: res.Header, requestID: res.Header.Get("x-ik-requestId")}
-	ans.body, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	ans.body, err = readAnswer(res)
 	switch {
 	case err != nil:
 		return nil, ans.broken(operation(req), fmt.Errorf("it broke off: %w", err))
@@ -148,6 +150,25 @@ func (c *Client) do(req *http.Request) (*answer, error) {
 		return nil, refusal(operation(req), ans, time.Now())
 	}
 	return ans, nil
+}
+
+// readAnswer reads one byte more than the most that is taken.
+func readAnswer(res *http.Response) ([]byte, error) {
+	if n := res.ContentLength; n >= 0 && n <= 64<<10 {
+		body := make([]byte, n)
+		_, err := io.ReadFull(res.Body, body)
+		return body, err
+	}
+	return io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+}
+
+// request makes a request with the key. Its header is the request's own.
+func (c *Client) request(ctx context.Context, method string, u *url.URL, body io.ReadCloser, length int64) *http.Request {
+	header := make(http.Header, len(c.header)+1)
+	maps.Copy(header, c.header)
+	req := &http.Request{Method: method, URL: u, Host: u.Host, Header: header, Body: body, ContentLength: length,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+	return req.WithContext(ctx)
 }
 
 func operation(req *http.Request) string {
@@ -169,9 +190,7 @@ func orDefault[T comparable](v, def T) T {
 func (c *Client) get(ctx context.Context, path string, query url.Values) (*answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.apiURL+path+"?"+query.Encode(), nil)
-	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", path, err)
-	}
-	return c.do(req)
+	u := c.apiURL.JoinPath(path)
+	u.RawQuery = query.Encode()
+	return c.do(c.request(ctx, http.MethodGet, u, nil, 0))
 }

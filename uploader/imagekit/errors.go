@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -164,10 +163,6 @@ func networkError(req *http.Request, err error) error {
 		return fmt.Errorf("%s: %w", operation(req), ctxErr)
 	}
 	e := &Error{Class: Transient, Op: operation(req), Err: err, Ambiguous: true}
-	var withURL *url.Error
-	if errors.As(err, &withURL) {
-		err = withURL.Err
-	}
 	var dial *net.OpError
 	var dns *net.DNSError
 	if errors.As(err, &dns) || errors.As(err, &dial) && dial.Op == "dial" {

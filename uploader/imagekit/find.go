@@ -2,6 +2,7 @@ package imagekit
 
 import (
 	"context"
+	"encoding/json"
 	"net/url"
 	"path"
 	"strconv"
@@ -25,7 +26,7 @@ func (c *Client) Find(ctx context.Context, filePath string) (*Asset, error) {
 		return nil, err
 	}
 	var items []assetJSON
-	if err := decodeStrictEnd(ans.body, &items); err != nil {
+	if err := json.Unmarshal(ans.body, &items); err != nil {
 		return nil, ans.broken("look up "+filePath, err)
 	}
 	for i := range items {
