@@ -65,7 +65,7 @@ func (db *DB) open(ctx context.Context) error {
 		"_synchronous":  {"FULL"},
 		"_foreign_keys": {"1"},
 		"_busy_timeout": {"10000"},
-		"_cache_size":   {"-16000"},
+		"_cache_size":   {"-8000"},
 		"_txlock":       {"immediate"},
 	}))
 	if err != nil {
@@ -121,7 +121,7 @@ func (db *DB) openReaders() error {
 	read, err := sql.Open(driverName, dsn(db.path, url.Values{
 		"_query_only":   {"1"},
 		"_busy_timeout": {"10000"},
-		"_cache_size":   {"-2000"},
+		"_cache_size":   {"-1000"},
 	}))
 	if err != nil {
 		return fmt.Errorf("open state file %s: %w", db.path, err)
@@ -146,6 +146,8 @@ func (db *DB) Close() error {
 		if db.read != nil {
 			errs = append(errs, db.read.Close())
 		}
+		// The last connection to close folds the write-ahead log into the file, which a
+		// reading one may not.
 		if db.write != nil {
 			errs = append(errs, db.write.Close())
 		}

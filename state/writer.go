@@ -119,7 +119,11 @@ func (w *writer) close() error {
 	}
 	w.mu.Unlock()
 	<-w.dead
-	return w.conn.Close()
+	var errs []error
+	for _, stmt := range w.stmts { // SQLite keeps a connection alive that has statements
+		errs = append(errs, stmt.Close())
+	}
+	return errors.Join(append(errs, w.conn.Close())...)
 }
 
 func (w *writer) loop() {

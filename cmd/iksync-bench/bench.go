@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"iksync/uploader/emulator"
@@ -167,27 +167,63 @@ func (b *bench) against(ctx context.Context, r row, command func(url string) *ex
 	go func() { served <- web.Serve(listener) }()
 	cmd := command("http://" + listener.Addr().String() + "/api/v1/files/upload")
 	began := time.Now()
-	out, err := cmd.Output()
+	out, peak, err := output(cmd)
 	wall := time.Since(began)
 	closeErr := web.Close()
 	if e := <-served; !errors.Is(e, http.ErrServerClosed) {
 		closeErr = errors.Join(closeErr, e)
 	}
 	if err != nil {
-		var bad *exec.ExitError
-		if errors.As(err, &bad) {
-			err = fmt.Errorf("%w: %s", err, bad.Stderr)
-		}
 		return cost{}, errors.Join(err, closeErr)
 	}
 	if len(out) > 0 && !json.Valid(out) {
 		return cost{}, fmt.Errorf("unexpected output %.200q", out)
 	}
-	c := cost{wall: wall, cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), requests: requests(server.Stats())}
-	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		c.rss = int64(usage.Maxrss) << 10
-	}
+	c := cost{wall: wall, cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), requests: requests(server.Stats()), rss: peak}
 	return c, closeErr
+}
+
+// output runs a command and follows its peak of memory, bytes. The kernel's
+// account of an ended process counts what its parent had at the fork.
+func output(cmd *exec.Cmd) (out []byte, peak int64, err error) {
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		return nil, 0, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-ended:
+			if err != nil {
+				err = fmt.Errorf("%w: %s", err, stderr.Bytes())
+			}
+			return stdout.Bytes(), peak, err
+		case <-ticker.C:
+			peak = max(peak, highWater(cmd.Process.Pid))
+		}
+	}
+}
+
+// highWater is the most memory a process has had; 0 where there is no /proc.
+func highWater(pid int) int64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, found := strings.Cut(string(status), "VmHWM:")
+	fields := strings.Fields(rest)
+	if !found || len(fields) == 0 {
+		return 0
+	}
+	kb, err := strconv.ParseInt(fields[0], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return kb << 10
 }
 
 // makeCorpus writes the files of a row, 1,000 to a directory, all different.
