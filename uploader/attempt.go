@@ -70,8 +70,9 @@ func open(root *Root, job *queue.Job) (*os.File, state.Stat, error) {
 		return nil, state.Stat{}, err
 	}
 	st, err := statOf(file)
-	if err == nil && !root.Follow && (st.Ino != job.Stat.Ino || st.Dev != job.Stat.Dev) {
-		// It is not the file that the scan saw. os.Root keeps a symlink from leading
+	if err == nil && !root.Follow && !st.Same(job.Stat) {
+		// It is not as the scan saw it (an inode's number alone may be another file's
+		// by now). os.Root keeps a symlink from leading
 		// out of the root; this keeps one from leading to another file inside it.
 		var info fs.FileInfo
 		if info, err = root.Dir.Lstat(job.Path); err == nil && !info.Mode().IsRegular() {

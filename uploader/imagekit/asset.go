@@ -2,6 +2,7 @@ package imagekit
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 )
 
@@ -39,9 +40,12 @@ type assetJSON struct {
 	} `json:"versionInfo"`
 }
 
+// mostWhole is up to where a float64 holds every whole number.
+const mostWhole = 1 << 53
+
 func (a *assetJSON) asset(raw []byte) *Asset {
 	whole := func(f *float64) int64 {
-		if f == nil {
+		if f == nil || *f < 0 || *f > mostWhole {
 			return 0
 		}
 		return int64(*f)
@@ -60,7 +64,7 @@ func (a *assetJSON) asset(raw []byte) *Asset {
 // yet: the Asset then has an empty FileID.
 func decodeAsset(ans *answer) (*Asset, error) {
 	var a assetJSON
-	if err := json.Unmarshal(ans.body, &a); err != nil {
+	if err := decode(ans.body, &a); err != nil {
 		return nil, ans.broken("upload", err)
 	}
 	if ans.status == statusAccepted {
@@ -71,8 +75,19 @@ func decodeAsset(ans *answer) (*Asset, error) {
 		return nil, ans.broken("upload", fmt.Errorf("it has no fileId"))
 	case a.FilePath == "" || a.FilePath[0] != '/':
 		return nil, ans.broken("upload", fmt.Errorf("its filePath is %q", a.FilePath))
-	case a.Size == nil || *a.Size < 0:
+	case a.Size == nil || *a.Size < 0 || *a.Size > mostWhole:
 		return nil, ans.broken("upload", fmt.Errorf("it has no size"))
 	}
 	return a.asset(ans.body), nil
+}
+
+// decode is json.Unmarshal, except that a field of an unforeseen type counts as
+// not given: a fileId must not be lost over the width of a thumbnail.
+func decode(body []byte, v any) error {
+	err := json.Unmarshal(body, v)
+	var mistyped *json.UnmarshalTypeError
+	if errors.As(err, &mistyped) && mistyped.Field != "" {
+		return nil
+	}
+	return err
 }

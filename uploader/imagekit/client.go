@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"time"
@@ -42,7 +43,7 @@ type Options struct {
 // Client calls ImageKit. It may be used by several goroutines.
 type Client struct {
 	transport     *http.Transport
-	header        http.Header // of every request; holds the key
+	header        func() http.Header // of every request; a closure keeps the key in it from being printed
 	uploadURL     *url.URL
 	apiURL        *url.URL
 	stall         time.Duration
@@ -54,11 +55,12 @@ func New(o Options) (*Client, error) {
 	if o.Key.IsZero() {
 		return nil, errors.New("there is no private key")
 	}
+	header := http.Header{
+		"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(o.Key.secret()+":"))},
+		"User-Agent":    {orDefault(o.UserAgent, "iksync")},
+	}
 	c := &Client{
-		header: http.Header{
-			"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(o.Key.secret+":"))},
-			"User-Agent":    {orDefault(o.UserAgent, "iksync")},
-		},
+		header:        func() http.Header { return header },
 		stall:         orDefault(o.Stall, time.Minute),
 		answerTimeout: orDefault(o.AnswerTimeout, 5*time.Minute),
 	}
@@ -105,11 +107,20 @@ func CheckURL(raw string) error {
 func parseURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
+		// The URL is left out: the private key may have been put into it.
+		var bad *url.Error
+		if errors.As(err, &bad) {
+			err = bad.Err
+		}
 		return nil, fmt.Errorf("bad URL: %w", err)
 	}
+	if u.User != nil {
+		// ImageKit's key is a user name, which URL.Redacted shows.
+		return nil, errors.New("a URL with a user name or password in it is not taken: the private key is set apart from the URLs")
+	}
 	host := u.Hostname()
-	if host == "" || u.User != nil {
-		return nil, fmt.Errorf("%s is not a URL of the form https://host/path", u.Redacted())
+	if host == "" {
+		return nil, fmt.Errorf("%q is not a URL of the form https://host/path", raw)
 	}
 	ip := net.ParseIP(host)
 	local := host == "localhost" || ip != nil && ip.IsLoopback()
@@ -134,14 +145,19 @@ type answer struct {
 // uses the transport itself, so no redirect is followed and no cookie kept: the
 // key goes to the configured hosts alone.
 func (c *Client) do(req *http.Request) (*answer, error) {
+	connected := false
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }}
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), trace))
 	res, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return nil, networkError(req, err)
+		return nil, networkError(req, err, connected)
 	}
 	defer res.Body.Close()
-	ans := &answer{status: res.StatusCode, header: res.Header, requestID: res.Header.Get("x-ik-requestId")}
+	ans := &answer{status: res.StatusCode, header: res.Header, requestID: clip(res.Header.Get("x-ik-requestId"))}
 	ans.body, err = readAnswer(res)
 	switch {
+	case err != nil && callerGone(req):
+		return nil, fmt.Errorf("%s: %w", operation(req), req.Context().Err())
 	case err != nil:
 		return nil, ans.broken(operation(req), fmt.Errorf("it broke off: %w", err))
 	case len(ans.body) > maxAnswer:
@@ -164,8 +180,9 @@ func readAnswer(res *http.Response) ([]byte, error) {
 
 // request makes a request with the key. Its header is the request's own.
 func (c *Client) request(ctx context.Context, method string, u *url.URL, body io.ReadCloser, length int64) *http.Request {
-	header := make(http.Header, len(c.header)+1)
-	maps.Copy(header, c.header)
+	common := c.header()
+	header := make(http.Header, len(common)+1)
+	maps.Copy(header, common)
 	req := &http.Request{Method: method, URL: u, Host: u.Host, Header: header, Body: body, ContentLength: length,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
 	return req.WithContext(ctx)
@@ -186,9 +203,11 @@ func orDefault[T comparable](v, def T) T {
 	return v
 }
 
+var errLate = errors.New("it took longer than a minute")
+
 // get calls the management API.
 func (c *Client) get(ctx context.Context, path string, query url.Values) (*answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errLate)
 	defer cancel()
 	u := c.apiURL.JoinPath(path)
 	u.RawQuery = query.Encode()

@@ -2,7 +2,6 @@ package imagekit
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Class says what an error means for the work, and so what to do.
@@ -91,7 +91,7 @@ func (e *Error) Unwrap() error { return e.Err }
 func (a *answer) broken(op string, err error) *Error {
 	return &Error{
 		Class: Transient, Op: op, Status: a.status, RequestID: a.requestID, Ambiguous: true, Err: err,
-		Message: fmt.Sprintf("the answer can't be used: %v", err),
+		Message: clip(fmt.Sprintf("the answer can't be used: %v", err)),
 	}
 }
 
@@ -104,7 +104,7 @@ func refusal(op string, a *answer, now time.Time) *Error {
 		Help    string `json:"help"`
 		Reason  string `json:"reason"`
 	}
-	if json.Unmarshal(a.body, &body) == nil {
+	if decode(a.body, &body) == nil {
 		e.Message, e.Help, e.Reason = clip(body.Message), clip(body.Help), clip(body.Reason)
 	}
 	if e.Message == "" {
@@ -125,7 +125,7 @@ func refusal(op string, a *answer, now time.Time) *Error {
 	case s == http.StatusTooManyRequests:
 		e.Class = Throttled
 		e.RetryAfter = retryAfter(a.header, now)
-	case s == http.StatusRequestTimeout, s == http.StatusLocked, s >= 500:
+	case s == http.StatusRequestTimeout, s == http.StatusLocked, s >= 500, s < 200:
 		e.Class, e.Ambiguous = Transient, s != http.StatusLocked
 		e.RetryAfter = retryAfter(a.header, now)
 	case s >= 300 && s < 400:
@@ -158,25 +158,39 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 
 // networkError classifies a request that got no answer. The URL is left out of
 // the text on purpose: the caller names what was attempted.
-func networkError(req *http.Request, err error) error {
-	if ctxErr := req.Context().Err(); ctxErr != nil && errors.Is(err, context.Canceled) {
-		return fmt.Errorf("%s: %w", operation(req), ctxErr)
+func networkError(req *http.Request, err error, connected bool) error {
+	if callerGone(req) {
+		return fmt.Errorf("%s: %w", operation(req), req.Context().Err())
 	}
 	e := &Error{Class: Transient, Op: operation(req), Err: err, Ambiguous: true}
 	var dial *net.OpError
 	var dns *net.DNSError
-	if errors.As(err, &dns) || errors.As(err, &dial) && dial.Op == "dial" {
+	if !connected || errors.As(err, &dns) || errors.As(err, &dial) && dial.Op == "dial" {
 		e.Class, e.Ambiguous = Offline, false
 	}
-	e.Message = fmt.Sprintf("no answer from %s: %v", req.URL.Host, err)
+	e.Message = clip(fmt.Sprintf("no answer from %s: %v", req.URL.Host, err))
 	return e
 }
 
-// clip bounds a text that comes from outside.
+// callerGone reports whether the caller gave the request up, with whatever
+// cause, and not one of the client's own time limits.
+func callerGone(req *http.Request) bool {
+	ctx := req.Context()
+	cause := context.Cause(ctx)
+	return cause != nil && !errors.Is(cause, errStalled) && !errors.Is(cause, errLate)
+}
+
+// clip bounds a text that comes from outside, and takes from it what would act
+// on a terminal.
 func clip(s string) string {
 	const most = 1000
 	if len(s) > most {
 		s = s[:most] + "..."
 	}
-	return strings.ToValidUTF8(s, "?")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
 }

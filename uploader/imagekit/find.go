@@ -2,7 +2,6 @@ package imagekit
 
 import (
 	"context"
-	"encoding/json"
 	"net/url"
 	"path"
 	"strconv"
@@ -26,7 +25,7 @@ func (c *Client) Find(ctx context.Context, filePath string) (*Asset, error) {
 		return nil, err
 	}
 	var items []assetJSON
-	if err := json.Unmarshal(ans.body, &items); err != nil {
+	if err := decode(ans.body, &items); err != nil {
 		return nil, ans.broken("look up "+filePath, err)
 	}
 	for i := range items {

@@ -6,16 +6,23 @@ import "go.uber.org/zap/zapcore"
 // that it can't reach a log, an error or a page by accident. The zero value is
 // no key.
 type Key struct {
-	secret string
+	// A closure, because fmt calls no methods on unexported fields: a string would
+	// be printed with any struct that holds the key in one.
+	secret func() string
 }
 
 const redacted = "[redacted]"
 
 // NewKey returns the key with the given secret.
-func NewKey(secret string) Key { return Key{secret: secret} }
+func NewKey(secret string) Key {
+	if secret == "" {
+		return Key{}
+	}
+	return Key{secret: func() string { return secret }}
+}
 
 // IsZero reports whether there is no key.
-func (k Key) IsZero() bool { return k.secret == "" }
+func (k Key) IsZero() bool { return k.secret == nil }
 
 // String returns "[redacted]".
 func (k Key) String() string { return redacted }

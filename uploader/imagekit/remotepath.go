@@ -37,6 +37,9 @@ func RemotePath(folder, local string) (string, error) {
 		return "", fmt.Errorf("%q is not a path below a root", local)
 	}
 	dir, name := path.Split(local)
+	if name == "" {
+		return "", fmt.Errorf("%q is not the path of a file", local)
+	}
 	var b strings.Builder
 	b.Grow(len(folder) + len(local) + 8)
 	depth := 0

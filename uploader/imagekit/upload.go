@@ -48,6 +48,9 @@ var ErrShortSource = errors.New("the source ended early")
 // the file last. An answer that refuses, or that can't be right, is an
 // [*Error]; a failing source is returned as it is.
 func (c *Client) Upload(ctx context.Context, u *Upload) (*Asset, error) {
+	if u.Source.size < 0 {
+		return nil, fmt.Errorf("upload %s: its size is %d", u.FileName, u.Source.size)
+	}
 	boundary := newBoundary()
 	head, tail := frame(boundary, u)
 	length := int64(len(head)) + u.Source.size + int64(len(tail))
@@ -62,6 +65,10 @@ func (c *Client) Upload(ctx context.Context, u *Upload) (*Asset, error) {
 
 	ans, err := c.do(c.uploadRequest(ctx, body, length, boundary))
 	whole, sourceErr := body.end()
+	var unanswered *Error
+	if errors.As(err, &unanswered) && unanswered.Status == 0 {
+		unanswered.Ambiguous = unanswered.Ambiguous && whole
+	}
 	switch {
 	case err != nil && sourceErr != nil:
 		return nil, fmt.Errorf("read the source of %s: %w", u.FileName, sourceErr)
@@ -156,12 +163,13 @@ func frame(boundary string, u *Upload) (head, tail []byte) {
 	return b.Bytes(), nil
 }
 
-// quoteFilename escapes as browsers do (WHATWG HTML, multipart/form-data).
+// quoteFilename escapes as browsers do (WHATWG HTML, multipart/form-data), and
+// the backslash as well: many parsers take it with the quote behind it.
 func quoteFilename(name string) string {
-	if !strings.ContainsAny(name, "\r\n\"") {
+	if !strings.ContainsAny(name, "\r\n\"\\") {
 		return name
 	}
-	return strings.NewReplacer("\r", "%0D", "\n", "%0A", `"`, "%22").Replace(name)
+	return strings.NewReplacer("\r", "%0D", "\n", "%0A", `"`, "%22", `\`, "%5C").Replace(name)
 }
 
 // newBoundary makes a boundary that no file's author can foresee: the generator
@@ -242,9 +250,10 @@ func (b *uploadBody) Read(p []byte) (n int, err error) {
 	default:
 		return 0, io.EOF
 	}
-	if b.whole() {
+	switch {
+	case b.whole():
 		b.timer.Reset(b.answer)
-	} else {
+	case n > 0:
 		b.timer.Reset(b.stall)
 	}
 	return n, err
