@@ -558,3 +558,17 @@ func TestAnUnreachableServerCostsNoAttemptAndEndsTheRun(t *testing.T) {
 		t.Errorf("job %+v", item)
 	}
 }
+
+func TestAnAssetThatImageKitTransformsFirstIsRecordedWhenItIsListed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, emulator.Behaviour{})
+	r.params.Transformation = []byte(`{"pre":"w-100"}`)
+	r.write("v.mp4", "\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom"+strings.Repeat("v", 100))
+	r.enqueue("v.mp4")
+	if stats := r.drain(); stats.Uploaded != 1 || stats.Requests != 2 {
+		t.Fatalf("stats %+v, failed %+v", stats, r.jobs(queue.Failed))
+	}
+	if assets := r.server.Assets(); len(assets) != 1 || assets[0].Versions != 1 || r.record("v.mp4").FileID != assets[0].FileID {
+		t.Errorf("assets %+v, record %+v", assets, r.record("v.mp4"))
+	}
+}

@@ -72,10 +72,12 @@ func (s *Server) upload(c *call, authenticate func(f *form, basic bool) (answer,
 	if refused != nil {
 		return *refused
 	}
-	if p.queued {
+	stored := s.store(c, f, p)
+	if p.queued && stored.status == http.StatusOK {
+		// Here it is there at once; the answer names it as little as ImageKit's does.
 		return answer{status: http.StatusAccepted, body: map[string]string{"message": "The pre-transformation has been queued successfully."}}
 	}
-	return s.store(c, f, p)
+	return stored
 }
 
 // tooLong says whether a form of that length holds a file above every limit. A
