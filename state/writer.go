@@ -46,7 +46,6 @@ type operation struct {
 type writer struct {
 	conn *sql.Conn
 	ops  chan *operation
-	quit chan struct{} // closed by close
 	dead chan struct{} // closed when the goroutine has ended
 
 	mu     sync.RWMutex // guards closed against sends after it

@@ -27,7 +27,7 @@ func (e *PatternError) Unwrap() error { return e.Err }
 var (
 	errEmpty       = errors.New("the pattern is empty")
 	errComment     = errors.New(`the pattern is a comment; write \# for a name that begins with #`)
-	errNegated     = errors.New(`a pattern that stands alone cannot begin with !; write \! for a name that begins with !`)
+	errNegated     = errors.New(`a pattern that stands alone cannot begin with "!"; write \! for a name that does`)
 	errTooLong     = fmt.Errorf("the pattern is longer than %d bytes", maxPattern)
 	errLineBreak   = errors.New("the pattern holds a line break; give every pattern an entry of its own")
 	errNUL         = errors.New("the pattern holds a NUL byte, which no name can hold")
