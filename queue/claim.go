@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -16,9 +18,10 @@ import (
 // the earliest backoff ends; the zero time when no job waits.
 func (q *Queue) Claim(ctx context.Context, roots []int64, n int, lease time.Duration) (jobs []Job, next time.Time, err error) {
 	ids, err := json.Marshal(roots)
-	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("claim jobs: %w", err)
+	if err != nil || n <= 0 {
+		return nil, time.Time{}, errors.Join(err)
 	}
+	token := rand.Int64N(1<<62) + 1
 	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		now := q.now()
 		jobs, next = nil, time.Time{}
@@ -32,8 +35,11 @@ func (q *Queue) Claim(ctx context.Context, roots []int64, n int, lease time.Dura
 		}
 		// The lease is the time until which nobody else claims the job: one whose
 		// lease has ended is ready again by itself.
-		return tx.Exec(`UPDATE jobs SET leased = 1, not_before = ? WHERE id IN (SELECT value FROM json_each(?))`,
-			now.Add(lease).UnixMilli(), jobIDs(jobs))
+		for i := range jobs {
+			jobs[i].lease = token
+		}
+		return tx.Exec(`UPDATE jobs SET leased = ?, not_before = ? WHERE id IN (SELECT value FROM json_each(?))`,
+			token, now.Add(lease).UnixMilli(), jobIDs(jobs))
 	})
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("claim jobs: %w", err)
@@ -58,7 +64,7 @@ func ready(tx *state.Tx, roots string, n int, now time.Time) ([]Job, error) {
 	rows, err := tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
 			j.remote_path, j.attempts, j.accepted, f.size, f.hash
 		FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
-		WHERE j.state = 0 AND j.not_before <= ? AND +j.root_id IN (SELECT value FROM json_each(?))
+		WHERE j.state = 0 AND j.not_before <= ? AND j.remote_path IS NOT NULL AND +j.root_id IN (SELECT value FROM json_each(?))
 		ORDER BY j.priority DESC, j.not_before, j.id LIMIT ?`, now.UnixMilli(), roots, n)
 	if err != nil {
 		return nil, err
@@ -104,7 +110,7 @@ func (q *Queue) Renew(ctx context.Context, jobIDs []int64, lease time.Duration) 
 		return fmt.Errorf("renew leases: %w", err)
 	}
 	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
-		return tx.Exec(`UPDATE jobs SET not_before = ? WHERE leased = 1 AND id IN (SELECT value FROM json_each(?))`,
+		return tx.Exec(`UPDATE jobs SET not_before = ? WHERE leased <> 0 AND id IN (SELECT value FROM json_each(?))`,
 			q.now().Add(lease).UnixMilli(), string(ids))
 	})
 	if err != nil {
@@ -119,7 +125,7 @@ func (q *Queue) Renew(ctx context.Context, jobIDs []int64, lease time.Duration) 
 func (q *Queue) Recover(ctx context.Context) (int64, error) {
 	var n int64
 	err := q.db.Write(ctx, state.Durable, func(tx *state.Tx) (err error) {
-		n, err = tx.ExecRows(`UPDATE jobs SET leased = 0, not_before = 0 WHERE leased = 1`)
+		n, err = tx.ExecRows(`UPDATE jobs SET leased = 0, not_before = 0 WHERE leased <> 0`)
 		return err
 	})
 	if err != nil {

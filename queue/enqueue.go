@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"iksync/state"
 )
@@ -38,7 +39,8 @@ func (q *Queue) Enqueue(ctx context.Context, changes []Change) (Enqueued, error)
 }
 
 // insertJob does nothing when the record or the job shows the change already,
-// and nothing when the remote path is taken: zero rows then.
+// when the record has another remote path, and when the remote path is taken:
+// zero rows then.
 //
 // A leased job stays leased; its worker will find its generation raised.
 const insertJob = `
@@ -46,13 +48,13 @@ INSERT INTO jobs (root_id, path, gen, state, leased, priority, not_before, attem
 	size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at)
 SELECT ?1, ?2, 1, ?3, 0, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, '', ?13, ?13
 WHERE NOT EXISTS (SELECT 1 FROM files WHERE root_id = ?1 AND path = ?2
-		AND size = ?5 AND mtime_ns = ?6 AND ctime_ns = ?7 AND ino = ?9)
+		AND (remote_path <> ?10 OR size = ?5 AND mtime_ns = ?6 AND ctime_ns = ?7 AND ino = ?9))
 	AND NOT EXISTS (SELECT 1 FROM files WHERE remote_path = ?10 AND NOT (root_id = ?1 AND path = ?2))
 	AND NOT EXISTS (SELECT 1 FROM jobs  WHERE remote_path = ?10 AND NOT (root_id = ?1 AND path = ?2))
 ON CONFLICT (root_id, path) DO UPDATE SET
 	gen = gen + 1, state = iif(leased, 0, ?3), priority = max(priority, ?4),
 	not_before = iif(leased, not_before, 0), attempts = 0, size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9,
-	remote_path = ?10, class = ?11, reason = ?12, request_id = '', accepted = NULL, updated_at = ?13
+	remote_path = iif(leased, coalesce(?10, remote_path), ?10), class = ?11, reason = ?12, request_id = '', accepted = NULL, updated_at = ?13
 	WHERE size <> ?5 OR mtime_ns <> ?6 OR ctime_ns <> ?7 OR ino <> ?9 OR remote_path IS NOT ?10
 		OR (state = 3) <> (?3 = 3) OR (state = 3 AND reason <> ?12)`
 
@@ -136,11 +138,13 @@ func remoteFree(tx *state.Tx, c *Change, remote string) (bool, error) {
 }
 
 // Cancel removes the jobs of paths that are not to be uploaded any more (gone,
-// or filtered out by now), unless a worker has them.
-func (q *Queue) Cancel(ctx context.Context, rootID int64, paths []string) error {
+// or filtered out by now), unless a worker has them or they were made or changed
+// at or after the given time: what a scan that began then did not see may have
+// come since.
+func (q *Queue) Cancel(ctx context.Context, rootID int64, paths []string, before time.Time) error {
 	return q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
 		for _, path := range paths {
-			if err := tx.Exec(`DELETE FROM jobs WHERE root_id = ? AND path = ? AND leased = 0`, rootID, []byte(path)); err != nil {
+			if err := tx.Exec(`DELETE FROM jobs WHERE root_id = ? AND path = ? AND leased = 0 AND updated_at < ?`, rootID, []byte(path), before.UnixMilli()); err != nil {
 				return fmt.Errorf("cancel the job of %q: %w", path, err)
 			}
 		}

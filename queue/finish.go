@@ -12,10 +12,11 @@ import (
 // Each way to finish a job ends its lease. All return at once and call done
 // from the state file's writer once it is committed, or with the error. When
 // the job took a later change meanwhile it is made ready again instead of
-// removed, failed or held.
+// removed, failed or held. When the lease has ended and the job is somebody
+// else's by now, the result is recorded and the job left alone.
 
 // ready again: the path changed while the worker had it.
-const again = `UPDATE jobs SET state = 0, leased = 0, not_before = 0, attempts = 0 WHERE id = ?`
+const again = `UPDATE jobs SET state = 0, leased = 0, not_before = 0, attempts = 0 WHERE id = ? AND leased = ?`
 
 // Complete records the uploaded file and removes its job, durably and in one
 // transaction. When ImageKit put the file where another local path's asset
@@ -52,9 +53,9 @@ func (q *Queue) Drop(job *Job, done func(error)) {
 }
 
 func (q *Queue) remove(tx *state.Tx, job *Job) error {
-	n, err := tx.ExecRows(`DELETE FROM jobs WHERE id = ? AND gen = ?`, job.ID, job.Gen)
+	n, err := tx.ExecRows(`DELETE FROM jobs WHERE id = ? AND gen = ? AND leased = ?`, job.ID, job.Gen, job.lease)
 	if err == nil && n == 0 {
-		err = tx.Exec(again, job.ID)
+		err = tx.Exec(again, job.ID, job.lease)
 		q.notify()
 	}
 	if err != nil {
@@ -68,6 +69,10 @@ func (q *Queue) evict(tx *state.Tx, job *Job, file *state.File, cause error) err
 	if err != nil {
 		return err
 	}
+	other := q.alternate(job.RemotePath, job.Path, job.Attempts)
+	if err := tx.Exec(`UPDATE jobs SET remote_path = ? WHERE id = ? AND leased = ?`, other, job.ID, job.lease); err != nil {
+		return fmt.Errorf("give %q another remote path: %w", job.Path, err)
+	}
 	now := q.now().UnixMilli()
 	if owner != nil {
 		// The owner's stat is set to one that no file has, so that its content is compared and sent again.
@@ -76,16 +81,12 @@ func (q *Queue) evict(tx *state.Tx, job *Job, file *state.File, cause error) err
 			err = tx.Exec(`INSERT INTO jobs (root_id, path, gen, state, leased, priority, not_before, attempts,
 					size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at)
 				SELECT root_id, path, 1, 0, 0, 0, 0, 0, size, 0, 0, dev, 0, remote_path, '', '', '', ?2, ?2 FROM files WHERE remote_path = ?1
-				ON CONFLICT (root_id, path) DO UPDATE SET gen = gen + 1, state = 0, not_before = iif(leased, not_before, 0)`,
+				ON CONFLICT (root_id, path) DO UPDATE SET gen = gen + 1, state = 0, remote_path = ?1, not_before = iif(leased, not_before, 0)`,
 				file.RemotePath, now)
 		}
 		if err != nil {
 			return fmt.Errorf("queue %q again: %w", owner.Path, err)
 		}
-	}
-	other := q.alternate(job.RemotePath, job.Path, job.Attempts)
-	if err := tx.Exec(`UPDATE jobs SET remote_path = ? WHERE id = ?`, other, job.ID); err != nil {
-		return fmt.Errorf("give %q another remote path: %w", job.Path, err)
 	}
 	return q.fail(tx, job, Failure{Class: "conflict", Reason: cause.Error(), Dead: job.Attempts >= maxEvictions})
 }
@@ -124,10 +125,10 @@ func (q *Queue) fail(tx *state.Tx, job *Job, f Failure) error {
 		accepted = f.Accepted[:]
 	}
 	n, err := tx.ExecRows(`UPDATE jobs SET state = ?3, leased = 0, not_before = ?4, attempts = attempts + ?5,
-			class = ?6, reason = ?7, request_id = ?8, accepted = ?9, updated_at = ?10 WHERE id = ?1 AND gen = ?2`,
-		job.ID, job.Gen, int(next), max(f.NotBefore.UnixMilli(), 0), attempts, f.Class, f.Reason, f.RequestID, accepted, q.now().UnixMilli())
+			class = ?6, reason = ?7, request_id = ?8, accepted = ?9, updated_at = ?10 WHERE id = ?1 AND gen = ?2 AND leased = ?11`,
+		job.ID, job.Gen, int(next), max(f.NotBefore.UnixMilli(), 0), attempts, f.Class, f.Reason, f.RequestID, accepted, q.now().UnixMilli(), job.lease)
 	if err == nil && n == 0 {
-		err = tx.Exec(again, job.ID)
+		err = tx.Exec(again, job.ID, job.lease)
 	}
 	if err != nil {
 		return fmt.Errorf("note the failure of %q: %w", job.Path, err)
@@ -140,10 +141,10 @@ func (q *Queue) fail(tx *state.Tx, job *Job, f Failure) error {
 func (q *Queue) Hold(job *Job, st state.Stat, class, reason string, done func(error)) {
 	q.db.WriteLater(state.Relaxed, func(tx *state.Tx) error {
 		n, err := tx.ExecRows(`UPDATE jobs SET state = 3, leased = 0, not_before = 0, class = ?3, reason = ?4, remote_path = NULL,
-				size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9, updated_at = ?10 WHERE id = ?1 AND gen = ?2`,
-			job.ID, job.Gen, class, reason, st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), q.now().UnixMilli())
+				size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9, updated_at = ?10 WHERE id = ?1 AND gen = ?2 AND leased = ?11`,
+			job.ID, job.Gen, class, reason, st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), q.now().UnixMilli(), job.lease)
 		if err == nil && n == 0 {
-			err = tx.Exec(again, job.ID)
+			err = tx.Exec(again, job.ID, job.lease)
 			q.notify()
 		}
 		if err != nil {
@@ -160,7 +161,7 @@ func (q *Queue) Release(ctx context.Context, jobs []Job) error {
 		return nil
 	}
 	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
-		return tx.Exec(`UPDATE jobs SET leased = 0, not_before = 0 WHERE leased = 1 AND id IN (SELECT value FROM json_each(?))`, jobIDs(jobs))
+		return tx.Exec(`UPDATE jobs SET leased = 0, not_before = 0 WHERE leased <> 0 AND id IN (SELECT value FROM json_each(?))`, jobIDs(jobs))
 	})
 	if err != nil {
 		return fmt.Errorf("return jobs to the queue: %w", err)

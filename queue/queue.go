@@ -70,6 +70,7 @@ type Job struct {
 	Recorded   bool        // the path has a record: its size and hash follow
 	Size       int64
 	Hash       state.Hash
+	lease      int64 // the claim's token
 }
 
 // Change is a difference between the disk and the records: a job to be.

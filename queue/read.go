@@ -2,7 +2,9 @@ package queue
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -25,10 +27,29 @@ type Known struct {
 // limit must be 3 or more. It is one statement and so one snapshot: what moves from job to
 // record meanwhile is seen on one side or the other, never on neither.
 func (q *Queue) Known(ctx context.Context, rootID int64, after string, limit int) (known []Known, more bool, err error) {
-	rows, err := q.db.Query(ctx, `SELECT path, size, mtime_ns, ctime_ns, ino, -1 AS state, '' AS reason FROM files WHERE root_id = ?1 AND path > ?2
+	return q.KnownBelow(ctx, rootID, "", after, limit)
+}
+
+const (
+	knownAll = `SELECT path, size, mtime_ns, ctime_ns, ino, -1 AS state, '' AS reason FROM files WHERE root_id = ?1 AND path > ?2
 		UNION ALL
 		SELECT path, size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, '') FROM jobs WHERE root_id = ?1 AND path > ?2
-		ORDER BY path LIMIT ?3`, rootID, []byte(after), limit)
+		ORDER BY path LIMIT ?3`
+	knownBelow = `SELECT path, size, mtime_ns, ctime_ns, ino, -1 AS state, '' AS reason FROM files WHERE root_id = ?1 AND path > ?2 AND path < ?4
+		UNION ALL
+		SELECT path, size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, '') FROM jobs WHERE root_id = ?1 AND path > ?2 AND path < ?4
+		ORDER BY path LIMIT ?3`
+)
+
+// KnownBelow is Known for what is below a directory of the root.
+func (q *Queue) KnownBelow(ctx context.Context, rootID int64, dir, after string, limit int) (known []Known, more bool, err error) {
+	var rows *sql.Rows
+	if dir == "" {
+		rows, err = q.db.Query(ctx, knownAll, rootID, []byte(after), limit)
+	} else {
+		// In the order of bytes all paths below "dir/" come before "dir0".
+		rows, err = q.db.Query(ctx, knownBelow, rootID, []byte(max(after, dir+"/")), limit, []byte(dir+"0"))
+	}
 	if err != nil {
 		return nil, false, fmt.Errorf("read what is known of root %d: %w", rootID, err)
 	}
@@ -56,6 +77,43 @@ func (q *Queue) Known(ctx context.Context, rootID int64, after string, limit int
 		known = known[:len(known)-1]
 	}
 	return known, true, nil
+}
+
+// Pair is what is known of one path; nil where there is nothing.
+type Pair struct {
+	Record, Job *Known
+}
+
+// Lookup returns what is known of each of the paths, in their order.
+func (q *Queue) Lookup(ctx context.Context, rootID int64, paths []string) ([]Pair, error) {
+	pairs := make([]Pair, len(paths))
+	for i, path := range paths {
+		rows, err := q.db.Query(ctx, `SELECT size, mtime_ns, ctime_ns, ino, -1, '' FROM files WHERE root_id = ?1 AND path = ?2
+			UNION ALL
+			SELECT size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, '') FROM jobs WHERE root_id = ?1 AND path = ?2`,
+			rootID, []byte(path))
+		if err != nil {
+			return nil, fmt.Errorf("look up %q: %w", path, err)
+		}
+		for rows.Next() {
+			k := Known{Path: path}
+			var ino, st int64
+			if err = rows.Scan(&k.Stat.Size, &k.Stat.MtimeNs, &k.Stat.CtimeNs, &ino, &st, &k.Reason); err != nil {
+				break
+			}
+			k.Stat.Ino = uint64(ino)
+			k.Job, k.State = st >= 0, State(st)
+			if k.Job {
+				pairs[i].Job = &k
+			} else {
+				pairs[i].Record = &k
+			}
+		}
+		if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+			return nil, fmt.Errorf("look up %q: %w", path, err)
+		}
+	}
+	return pairs, nil
 }
 
 // Item is a job as it is listed.

@@ -37,6 +37,10 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state file %s: %w", path, err)
 	}
+	// Two names of one file must have one lock.
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of the state file: %w", err)
 	}
@@ -60,6 +64,13 @@ func (db *DB) open(ctx context.Context) error {
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("open the state file: %w", err)
 	}
+	if err := db.openReaders(); err != nil {
+		return err
+	}
+	// Opening it for writing would turn a foreign database into one with a write-ahead log.
+	if _, err := identify(ctx, db.read, db.path, schemaVersion()); err != nil {
+		return err
+	}
 	db.write, err = sql.Open(driverName, dsn(db.path, url.Values{
 		"_journal_mode": {"WAL"},
 		"_synchronous":  {"FULL"},
@@ -81,9 +92,6 @@ func (db *DB) open(ctx context.Context) error {
 	}
 	if _, err := conn.ExecContext(ctx, "PRAGMA temp_store = MEMORY"); err != nil {
 		return errors.Join(describeOpen(db.path, err), conn.Close())
-	}
-	if err := db.openReaders(); err != nil {
-		return errors.Join(err, conn.Close())
 	}
 	db.writer = startWriter(conn)
 	return nil

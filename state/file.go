@@ -77,7 +77,7 @@ func (tx *Tx) PutFile(f *File) error {
 		return fmt.Errorf("record %q: %w", f.Path, err)
 	}
 	err = tx.Exec(`INSERT INTO responses (file_id, body) SELECT id, ?3 FROM files WHERE root_id = ?1 AND path = ?2
-		ON CONFLICT (file_id) DO UPDATE SET body = ?3`, f.RootID, []byte(f.Path), f.Response)
+		ON CONFLICT (file_id) DO UPDATE SET body = ?3`, f.RootID, []byte(f.Path), append([]byte{}, f.Response...))
 	if err != nil {
 		return fmt.Errorf("record the answer for %q: %w", f.Path, err)
 	}

@@ -29,11 +29,9 @@ func acquire(path string) (*os.File, error) {
 		pid, _ := strconv.Atoi(strings.TrimSpace(string(content)))
 		return nil, &LockedError{Path: path, PID: pid}
 	}
+	// The id only makes the other's error better: a full disk is no reason to stop here.
 	if err := f.Truncate(0); err == nil {
-		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("write the lock of the state file: %w", err), f.Close())
-		}
+		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return f, nil
 }

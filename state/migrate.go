@@ -19,10 +19,7 @@ var migrations embed.FS
 // migrate brings the schema to the newest version, one transaction per step,
 // after a backup of a file that holds an older one.
 func migrate(ctx context.Context, conn *sql.Conn, path string) error {
-	steps, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return fmt.Errorf("read the embedded migrations: %w", err)
-	}
+	steps := migrationSteps()
 	have, err := identify(ctx, conn, path, len(steps))
 	if err != nil {
 		return err
@@ -46,6 +43,18 @@ func migrate(ctx context.Context, conn *sql.Conn, path string) error {
 	}
 	return nil
 }
+
+// migrationSteps names the migrations in their order.
+func migrationSteps() []string {
+	steps, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil { // only a malformed pattern
+		return nil
+	}
+	return steps
+}
+
+// schemaVersion is the newest schema that this program knows.
+func schemaVersion() int { return len(migrationSteps()) }
 
 // identify returns the schema version of the file, 0 for an empty one, and
 // refuses files that are not iksync's or are newer than want.
@@ -71,16 +80,12 @@ func identify(ctx context.Context, conn querier, path string, want int) (int, er
 
 // checkVersion refuses a file whose schema is not exactly this program's.
 func checkVersion(ctx context.Context, db *sql.DB, path string) error {
-	steps, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return fmt.Errorf("read the embedded migrations: %w", err)
-	}
-	have, err := identify(ctx, db, path, len(steps))
+	have, err := identify(ctx, db, path, schemaVersion())
 	if err != nil {
 		return err
 	}
-	if have != len(steps) {
-		return &VersionError{Path: path, Have: have, Want: len(steps)}
+	if have != schemaVersion() {
+		return &VersionError{Path: path, Have: have, Want: schemaVersion()}
 	}
 	return nil
 }
@@ -107,6 +112,13 @@ func apply(ctx context.Context, conn *sql.Conn, script string, version int) erro
 func backup(ctx context.Context, conn *sql.Conn, dst string) error {
 	if err := os.Remove(dst); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the old backup of the state file: %w", err)
+	}
+	f, err := os.OpenFile(dst, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // SQLite would let others read it
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("back up the state file before changing its schema: %w", err)
 	}
 	if _, err := conn.ExecContext(ctx, "VACUUM INTO ?", dst); err != nil {
 		return fmt.Errorf("back up the state file to %s before changing its schema: %w", dst, err)

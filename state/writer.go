@@ -88,7 +88,7 @@ func (db *DB) Write(ctx context.Context, d Durability, fn func(*Tx) error) error
 
 // WriteLater is Write for callers that don't wait: it returns when fn is in
 // line, and done is called with the outcome, from the writer's goroutine, after
-// the commit. It blocks only while the line is full. done must not call Write.
+// the commit. It blocks only while the line is full. done must not write.
 func (db *DB) WriteLater(d Durability, fn func(*Tx) error, done func(error)) {
 	op := &operation{run: fn, done: done, relaxed: d == Relaxed, lazy: true}
 	if err := db.send(op); err != nil {
@@ -240,10 +240,8 @@ func (w *writer) sync() {
 	if len(w.unsynced) == 0 {
 		return
 	}
-	mark := &operation{run: func(tx *Tx) error {
-		return tx.Exec(`UPDATE roots SET id = id WHERE id = (SELECT min(id) FROM roots)`)
-	}}
-	if err := w.transact([]*operation{mark}); err != nil {
+	nothing := &operation{run: func(*Tx) error { return nil }}
+	if err := w.transact([]*operation{nothing}); err != nil {
 		w.settled(fmt.Errorf("sync the state file: %w", err))
 		return
 	}
@@ -276,6 +274,12 @@ func (w *writer) transact(batch []*operation) (err error) {
 	for _, op := range batch {
 		if err := op.run(tx); err != nil {
 			return err
+		}
+	}
+	if want == Durable && len(w.unsynced) > 0 {
+		// A commit that changes nothing does not reach the disk, nor what was committed before it.
+		if err := tx.Exec("UPDATE syncs SET n = n + 1"); err != nil {
+			return fmt.Errorf("sync the state file: %w", err)
 		}
 	}
 	if err := tx.Exec("COMMIT"); err != nil {

@@ -22,15 +22,15 @@ type knownResult struct {
 	err  error
 }
 
-// readKnown starts reading. It ends with ctx or at the last row.
-func readKnown(ctx context.Context, q *queue.Queue, rootID int64) (*knownRows, func()) {
+// readKnown starts reading what is below dir, "" for all. It ends with ctx or at the last row.
+func readKnown(ctx context.Context, q *queue.Queue, rootID int64, dir string) (*knownRows, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	pages := make(chan knownResult, 1)
 	go func() {
 		defer close(pages)
 		after := ""
 		for {
-			rows, more, err := q.Known(ctx, rootID, after, knownPage)
+			rows, more, err := q.KnownBelow(ctx, rootID, dir, after, knownPage)
 			select {
 			case pages <- knownResult{rows, err}:
 			case <-ctx.Done():

@@ -37,7 +37,7 @@ type Report struct {
 	Problem   []Problem       // the first of them
 	Renamed   int64           // files whose remote path was taken
 	Renames   []queue.Renamed // the first of them
-	Completed bool            // the whole tree was seen
+	Completed bool            // the walk came to its end; Problems could not be looked at
 }
 
 // tally is a Report that is being made.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"iksync/queue"
@@ -33,6 +34,14 @@ type Options struct {
 	// Remote gives the wanted remote path of a path below the root; its error is
 	// why the file can't be uploaded.
 	Remote func(path string) (string, error)
+	// Priority is that of the jobs that are made.
+	Priority int
+	// Watch, when not nil, is called with each directory ("" is the root) before
+	// it is listed.
+	Watch func(dir string, st state.Stat)
+	// Unsettled, when not nil, is asked about each file that differs; when it
+	// says true the file is not queued, because it is seen to otherwise.
+	Unsettled func(path string, st state.Stat) bool
 }
 
 const (
@@ -76,29 +85,54 @@ func (s *Scanner) Report() Report { return s.tally.report() }
 // problem in the report, not an error: what the records say of it stays. An
 // error is one that ends the scan: the root is gone, the state file fails, or
 // ctx has ended.
-func (s *Scanner) Run(ctx context.Context) error {
+func (s *Scanner) Run(ctx context.Context) error { return s.RunBelow(ctx, "") }
+
+// RunBelow is Run for one directory of the root and what is below it; "" is the
+// root itself. A directory that the filters cut is not looked at.
+func (s *Scanner) RunBelow(ctx context.Context, below string) error {
 	top, err := openRootDir(s.o.Root.Path)
 	if err != nil {
 		return fmt.Errorf("scan root %s: %w", s.o.Root.Path, err)
 	}
-	defer top.close()
+	defer func() { top.close() }()
+	scope := s.o.Filter.Root()
+	if below != "" {
+		for name := range strings.SplitSeq(below, "/") {
+			inner, decision := scope.Enter(name)
+			if decision.Excluded {
+				return nil
+			}
+			next, err := top.open(name)
+			if err != nil {
+				return fmt.Errorf("scan %s below root %s: %w", below, s.o.Root.Path, err)
+			}
+			top.close()
+			top, scope = next, inner
+		}
+	}
 	if s.links, err = os.OpenRoot(s.o.Root.Path); err != nil {
 		return fmt.Errorf("scan root %s: %w", s.o.Root.Path, err)
 	}
 	defer s.links.Close()
-	rows, stop := readKnown(ctx, s.q, s.o.Root.ID)
+	rows, stop := readKnown(ctx, s.q, s.o.Root.ID, below)
 	defer stop()
 	s.known = rows
 	s.scratch = make([]byte, direntBuffer)
 	s.path = make([]byte, 0, 512)
+	if below != "" {
+		s.path = append(append(s.path, below...), '/')
+	}
 	s.start, s.flushed, s.batchSize = time.Now(), time.Now(), firstBatch
 
-	err = s.walk(ctx, top, s.o.Filter.Root())
+	err = s.walk(ctx, top, scope)
 	if err == nil {
 		err = s.passRest(ctx)
 	}
 	if err == nil {
 		err = s.flush(ctx)
+	}
+	if err == nil {
+		err = ctx.Err() // rows that were not read look like rows that are not there
 	}
 	if err != nil {
 		return fmt.Errorf("scan root %s: %w", s.o.Root.Path, err)
@@ -126,6 +160,9 @@ func (s *Scanner) walk(ctx context.Context, d *dir, scope filter.Scope) error {
 	s.above = append(s.above, id)
 	defer func() { s.above = s.above[:len(s.above)-1] }()
 
+	if s.o.Watch != nil {
+		s.o.Watch(strings.TrimSuffix(string(s.path), "/"), self.stat)
+	}
 	entries, err := d.entries(s.scratch)
 	if err != nil {
 		return s.keep(ctx, err)
@@ -134,10 +171,16 @@ func (s *Scanner) walk(ctx context.Context, d *dir, scope filter.Scope) error {
 	if s.o.Symlinks == FollowInside {
 		s.resolve(entries)
 	}
+	if len(entries) == 0 && len(s.path) == 0 && s.known.peek() != nil {
+		return s.keep(ctx, errEmptyRoot)
+	}
 	sortEntries(entries)
 	base := len(s.path)
 	defer func() { s.path = s.path[:base] }()
 	for i := range entries {
+		if i%1024 == 1023 && ctx.Err() != nil {
+			return ctx.Err()
+		}
 		s.path = append(s.path[:base], entries[i].name...)
 		if entries[i].kind == directory {
 			err = s.directory(ctx, d, &entries[i], scope)
@@ -279,11 +322,15 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 	case held:
 		s.tally.hold(class)
 	case differs:
+		if s.o.Unsettled != nil && s.o.Unsettled(string(s.path), st) {
+			s.tally.waiting.Add(1)
+			return nil
+		}
 		if reason != "" {
 			s.tally.hold(class)
 		}
 		return s.emit(ctx, queue.Change{
-			RootID: s.o.Root.ID, Path: string(s.path), Stat: st, Remote: remote, Hold: reason, HoldClass: class,
+			RootID: s.o.Root.ID, Path: string(s.path), Stat: st, Remote: remote, Hold: reason, HoldClass: class, Priority: s.o.Priority,
 		})
 	}
 	return nil
@@ -323,7 +370,7 @@ func (s *Scanner) pass(ctx context.Context, k *queue.Known) error {
 		s.tally.gone.Add(1)
 		return nil
 	}
-	if k.State != queue.Leased {
+	if k.State != queue.Leased && !s.wanted(k.Path) {
 		s.cancel = append(s.cancel, k.Path)
 	}
 	if len(s.cancel) >= maxBatch {
@@ -331,6 +378,19 @@ func (s *Scanner) pass(ctx context.Context, k *queue.Known) error {
 	}
 	return nil
 }
+
+// wanted looks whether a path that the walk did not meet is there after all:
+// it may have come since its directory was listed.
+func (s *Scanner) wanted(path string) bool {
+	info, err := s.links.Lstat(path)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR)
+	}
+	return info.Mode().IsRegular() && !s.o.Filter.Path(path, info.Size(), info.ModTime(), s.start).Excluded
+}
+
+// errEmptyRoot is what an unmounted directory looks like.
+var errEmptyRoot = errors.New("the directory is empty, but files of it are known: perhaps it is not mounted; nothing is inferred")
 
 // keep passes the rows below a directory that could not be looked at, whose
 // path is in s.path, and leaves them as they are: nothing is inferred from not
@@ -369,7 +429,7 @@ func (s *Scanner) emit(ctx context.Context, c queue.Change) error {
 
 func (s *Scanner) flush(ctx context.Context) error {
 	if len(s.cancel) > 0 {
-		if err := s.q.Cancel(ctx, s.o.Root.ID, s.cancel); err != nil {
+		if err := s.q.Cancel(ctx, s.o.Root.ID, s.cancel, s.start); err != nil {
 			return err
 		}
 		s.cancel = s.cancel[:0]

@@ -146,11 +146,14 @@ func (d *dir) entries(buf []byte) ([]entry, error) {
 			names = append(names, name...)
 			if k == unknown {
 				info, err := d.stat(string(name))
-				if err != nil {
+				if errors.Is(err, unix.ENOENT) {
 					names = names[:from]
-					continue // gone since
+					continue
 				}
 				k = info.kind
+				if err != nil {
+					k = regular // the next look at it tells the error
+				}
 			}
 			if k == directory {
 				names = append(names, '/')

@@ -39,12 +39,12 @@ CREATE TABLE responses (
 
 -- The queue: at most one job per path. A path without a job is in step.
 CREATE TABLE jobs (
-    id          INTEGER PRIMARY KEY,
+    id          INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again: a late worker must not meet another's job
     root_id     INTEGER NOT NULL REFERENCES roots (id),
     path        BLOB    NOT NULL,
     gen         INTEGER NOT NULL,       -- counts the changes seen; a job is done only at the generation it was claimed
     state       INTEGER NOT NULL,       -- 0 ready, 2 failed, 3 held
-    leased      INTEGER NOT NULL,       -- 1 while a worker has it: it is ready again when not_before comes
+    leased      INTEGER NOT NULL,       -- the claim's token while a worker has it, else 0; it is ready again when not_before comes
     priority    INTEGER NOT NULL,       -- higher first
     not_before  INTEGER NOT NULL,       -- unix ms; a ready job is claimed from then on, a leased one when its lease ends
     attempts    INTEGER NOT NULL,
@@ -62,5 +62,12 @@ CREATE TABLE jobs (
     updated_at  INTEGER NOT NULL,
     UNIQUE (root_id, path)
 ) STRICT;
+
+-- One row, changed by commits that must reach the disk whatever else they change.
+CREATE TABLE syncs (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    n  INTEGER NOT NULL
+) STRICT;
+INSERT INTO syncs VALUES (1, 0);
 
 CREATE INDEX jobs_ready ON jobs (priority DESC, not_before, id) WHERE state = 0;
