@@ -1,0 +1,51 @@
+package watcher
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// rootIdentity tells one directory from another in its place. The file system's
+// own id is taken where it has one, since a device's number may change when it
+// is plugged in again.
+type rootIdentity struct {
+	fs  [2]int32
+	dev uint64
+	ino uint64
+}
+
+func identify(path string) (rootIdentity, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return rootIdentity{}, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return rootIdentity{}, &os.PathError{Op: "stat", Path: path, Err: unix.ENOTDIR}
+	}
+	id := rootIdentity{ino: st.Ino}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(path, &fs); err == nil && fs.Fsid.Val != [2]int32{} {
+		id.fs = fs.Fsid.Val
+		return id, nil
+	}
+	id.dev = uint64(st.Dev)
+	return id, nil
+}
+
+// remoteFileSystem names the type of a file system whose changes inotify does
+// not see when others make them; "" for one where it does.
+func remoteFileSystem(path string) string {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(path, &fs); err != nil {
+		return ""
+	}
+	kinds := map[int64]string{
+		unix.NFS_SUPER_MAGIC: "NFS", unix.SMB_SUPER_MAGIC: "SMB", unix.CIFS_SUPER_MAGIC: "CIFS", unix.SMB2_SUPER_MAGIC: "SMB", unix.FUSE_SUPER_MAGIC: "FUSE",
+		unix.V9FS_MAGIC: "9p", unix.CEPH_SUPER_MAGIC: "Ceph", unix.AFS_SUPER_MAGIC: "AFS", unix.CODA_SUPER_MAGIC: "Coda", unix.NCP_SUPER_MAGIC: "NCP",
+	}
+	if kind, ok := kinds[int64(fs.Type)&0xffffffff]; ok {
+		return kind
+	}
+	return ""
+}

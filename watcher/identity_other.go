@@ -1,0 +1,31 @@
+//go:build !linux
+
+package watcher
+
+import (
+	"os"
+	"syscall"
+
+	"iksync/state"
+)
+
+// rootIdentity tells one directory from another in its place.
+type rootIdentity struct {
+	dev, ino uint64
+}
+
+func identify(path string) (rootIdentity, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return rootIdentity{}, err
+	}
+	if !info.IsDir() {
+		return rootIdentity{}, &os.PathError{Op: "stat", Path: path, Err: syscall.ENOTDIR}
+	}
+	st := state.StatOf(info)
+	return rootIdentity{dev: st.Dev, ino: st.Ino}, nil
+}
+
+// remoteFileSystem names the type of a file system whose changes are not
+// announced; it is known on Linux only.
+func remoteFileSystem(string) string { return "" }
