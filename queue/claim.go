@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"time"
@@ -13,10 +14,21 @@ import (
 	"iksync/state"
 )
 
-// Claim leases up to n ready jobs of the roots for the given time, the highest
-// priority first, then the longest waiting. When it returns none, next is when
-// the earliest backoff ends; the zero time when no job waits.
+// BigFile is from which size on (bytes) a job counts as one of a big file.
+const BigFile = 32 << 20
+
+// Claim leases up to n ready jobs of the roots for the given time: the longest
+// waiting first, those of priority 0 (the backlog) after those above. When it
+// returns none, next is when the earliest backoff ends; the zero time when no
+// job waits.
 func (q *Queue) Claim(ctx context.Context, roots []int64, n int, lease time.Duration) (jobs []Job, next time.Time, err error) {
+	return q.ClaimMixed(ctx, roots, n, n, lease)
+}
+
+// ClaimMixed is Claim for a pool that shares its workers: of four jobs one is of
+// the backlog while there is one, so that new files can't starve it, and at most
+// big of them are of big files.
+func (q *Queue) ClaimMixed(ctx context.Context, roots []int64, n, big int, lease time.Duration) (jobs []Job, next time.Time, err error) {
 	ids, err := json.Marshal(roots)
 	if err != nil || n <= 0 {
 		return nil, time.Time{}, errors.Join(err)
@@ -26,7 +38,7 @@ func (q *Queue) Claim(ctx context.Context, roots []int64, n int, lease time.Dura
 		now := q.now()
 		jobs, next = nil, time.Time{}
 		var err error
-		if jobs, err = ready(tx, string(ids), n, now); err != nil {
+		if jobs, err = mixed(tx, string(ids), n, big, now); err != nil {
 			return err
 		}
 		if len(jobs) == 0 {
@@ -60,17 +72,75 @@ func jobIDs(jobs []Job) string {
 	return string(append(b, ']'))
 }
 
-func ready(tx *state.Tx, roots string, n int, now time.Time) ([]Job, error) {
+// mixed picks up to n jobs from the two lanes, at most big of them of any size.
+func mixed(tx *state.Tx, roots string, n, big int, now time.Time) ([]Job, error) {
+	share := n / 4
+	var jobs []Job
+	pick := func(lane lane, most int, limit int64) error {
+		if most <= 0 {
+			return nil
+		}
+		found, err := ready(tx, roots, lane, most, limit, jobs, now)
+		jobs = append(jobs, found...)
+		return err
+	}
+	take := func(lane lane, most int) error {
+		room := big
+		for _, j := range jobs {
+			if j.Stat.Size >= BigFile {
+				room--
+			}
+		}
+		before := len(jobs)
+		err := pick(lane, min(most, room), math.MaxInt64)
+		if rest := most - (len(jobs) - before); err == nil && rest > 0 && room < most {
+			err = pick(lane, rest, BigFile)
+		}
+		return err
+	}
+	if err := take(fresh, n-share); err != nil {
+		return nil, err
+	}
+	if err := take(backlog, n-len(jobs)); err != nil {
+		return nil, err
+	}
+	if share > 0 && len(jobs) < n && len(jobs) >= n-share {
+		return jobs, take(fresh, n-len(jobs))
+	}
+	return jobs, nil
+}
+
+// lane is what a job's priority makes of it: above 0 it is fresh.
+type lane bool
+
+const (
+	fresh   lane = true
+	backlog lane = false
+)
+
+// priorities bounds the lane, both included.
+func (l lane) priorities() (from, to int) {
+	if l == fresh {
+		return 1, math.MaxInt32
+	}
+	return math.MinInt32, 0
+}
+
+// ready picks up to most jobs of a lane that are smaller than limit and not among
+// those picked already.
+func ready(tx *state.Tx, roots string, l lane, most int, limit int64, picked []Job, now time.Time) ([]Job, error) {
+	from, to := l.priorities()
 	rows, err := tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
 			j.remote_path, j.attempts, j.accepted, f.size, f.hash
 		FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
-		WHERE j.state = 0 AND j.not_before <= ? AND j.remote_path IS NOT NULL AND +j.root_id IN (SELECT value FROM json_each(?))
-		ORDER BY j.priority DESC, j.not_before, j.id LIMIT ?`, now.UnixMilli(), roots, n)
+		WHERE j.state = 0 AND j.priority BETWEEN ? AND ? AND j.not_before <= ? AND j.remote_path IS NOT NULL AND j.size < ?
+			AND +j.root_id IN (SELECT value FROM json_each(?)) AND j.id NOT IN (SELECT value FROM json_each(?))
+		ORDER BY j.priority DESC, j.not_before, j.id LIMIT ?`, from, to, now.UnixMilli(), limit, roots, jobIDs(picked), most)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	jobs := make([]Job, 0, n)
+	jobs := make([]Job, 0, most)
 	for rows.Next() {
 		var j Job
 		var path, accepted, hash []byte

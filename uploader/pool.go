@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -28,6 +30,9 @@ type Root struct {
 	Hold func(name string, size int64) (class, reason string)
 	// Follow allows symlinks that stay inside the root.
 	Follow bool
+	// Paused, when not nil, says that nothing may be inferred about the root at
+	// present: its jobs wait.
+	Paused func() bool
 }
 
 // Options configure a [Pool].
@@ -65,9 +70,9 @@ type Pool struct {
 	q     *queue.Queue
 	db    *state.DB
 	roots map[int64]*Root
-	ids   []int64
 	stats counters
 	gate  gate
+	beat  atomic.Int64 // unix ns of the dispatcher's last turn
 	// changed tells the dispatcher that jobs were taken or finished.
 	changed chan struct{}
 
@@ -94,7 +99,6 @@ func New(db *state.DB, q *queue.Queue, o Options) *Pool {
 	}
 	for i := range o.Roots {
 		p.roots[o.Roots[i].ID] = &o.Roots[i]
-		p.ids = append(p.ids, o.Roots[i].ID)
 	}
 	return p
 }
@@ -164,12 +168,13 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 		if ctx.Err() != nil || p.failure() != nil {
 			return
 		}
+		p.beat.Store(time.Now().UnixNano())
 		wait := p.gate.closedFor(time.Now())
 		if wait <= 0 {
 			free := cap(jobs) - len(jobs)
 			if free >= cap(jobs)/2 {
 				idle := p.closing() && p.inFlight() == 0
-				claimed, next, err := p.q.Claim(context.Background(), p.ids, free, lease)
+				claimed, next, err := p.q.ClaimMixed(context.Background(), p.open(), free, p.bigRoom(), lease)
 				if err != nil {
 					p.fail(err)
 					return
@@ -203,6 +208,35 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 		}
 	}
 }
+
+// open lists the roots whose jobs may be done now.
+func (p *Pool) open() []int64 {
+	ids := make([]int64, 0, len(p.o.Roots))
+	for i := range p.o.Roots {
+		if r := &p.o.Roots[i]; r.Paused == nil || !r.Paused() {
+			ids = append(ids, r.ID)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// bigRoom is how many more big files may be on their way: never as many as there
+// are workers, so that small ones don't wait behind them.
+func (p *Pool) bigRoom() int {
+	room := max(1, p.o.Workers-max(1, p.o.Workers/8))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, job := range p.working {
+		if job.Stat.Size >= queue.BigFile {
+			room--
+		}
+	}
+	return max(room, 0)
+}
+
+// Alive returns when the pool last showed that it is not stuck.
+func (p *Pool) Alive() time.Time { return time.Unix(0, p.beat.Load()) }
 
 // closing reports whether nobody will enqueue any more. It is asked before the
 // claim, as is what is in flight: an empty claim then proves that nothing is left.

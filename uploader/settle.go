@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,6 +21,8 @@ const (
 	firstThrottled, longestThrottled = time.Minute, 30 * time.Minute
 	// A file that changes is left to settle.
 	changedRetry = 2 * time.Second
+	// accountPause is how long a daemon waits before it tries an exhausted account again.
+	accountPause = 5 * time.Minute
 	// defaultThrottle is the pause after a 429 that does not say how long.
 	defaultThrottle = 5 * time.Second
 )
@@ -33,6 +36,9 @@ func (p *Pool) settle(ctx context.Context, job *queue.Job, err error) {
 		p.giveBack(job)
 	case errors.As(err, &api):
 		p.settleAPI(job, api, now)
+	case errors.Is(err, fs.ErrNotExist) && p.absent(job):
+		// The file's absence says nothing while its root is not there.
+		p.put(job, queue.Failure{Free: true, NotBefore: now.Add(firstRetry)})
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNotRegular):
 		p.stats.vanished.Add(1)
 		p.q.Drop(job, p.done(job))
@@ -54,7 +60,17 @@ func (p *Pool) settleAPI(job *queue.Job, e *imagekit.Error, now time.Time) {
 		p.gate.reached()
 	}
 	switch e.Class {
-	case imagekit.Credentials, imagekit.Account:
+	case imagekit.Account:
+		f.Free = true
+		if p.o.MaxAttempts > 0 {
+			p.fail(e)
+		} else if p.gate.closedFor(now) <= 0 {
+			p.gate.pause(now, accountPause)
+			p.o.Log.Error("ImageKit takes no uploads for this account at present: all wait", zap.String("reason", reason(e)),
+				zap.String("request_id", e.RequestID), zap.Duration("next_try_in", accountPause))
+		}
+		p.put(job, f)
+	case imagekit.Credentials:
 		p.fail(e)
 		f.Free = true
 		p.put(job, f)
@@ -81,6 +97,23 @@ func (p *Pool) settleAPI(job *queue.Job, e *imagekit.Error, now time.Time) {
 	default:
 		p.deadLetter(job, f)
 	}
+}
+
+// absent reports whether a job's root is not the directory that it was.
+func (p *Pool) absent(job *queue.Job) bool {
+	root, err := p.root(job)
+	if err != nil {
+		return true
+	}
+	if root.Paused != nil && root.Paused() {
+		return true
+	}
+	held, err := root.Dir.Stat(".")
+	if err != nil {
+		return true
+	}
+	there, err := os.Stat(root.Dir.Name())
+	return err != nil || !os.SameFile(held, there)
 }
 
 // reason is what a listing shows of a refusal: ImageKit's words first.
