@@ -48,7 +48,9 @@ type Options struct {
 	Idle <-chan struct{}
 	// Grace is how long uploads in flight may go on after ctx has ended.
 	Grace time.Duration
-	Log   *zap.Logger // nil logs nothing
+	// Cut, when not nil, breaks uploads in flight off when it is closed.
+	Cut <-chan struct{}
+	Log *zap.Logger // nil logs nothing
 }
 
 const (
@@ -142,7 +144,16 @@ func (p *Pool) Run(ctx context.Context) error {
 	if p.failure() != nil {
 		abort(errShutdown)
 	}
+	finished := make(chan struct{})
+	renewer.Go(func() {
+		select {
+		case <-p.o.Cut:
+			abort(errShutdown)
+		case <-finished:
+		}
+	})
 	_ = group.Wait() // workers return no errors
+	close(finished)
 	grace.Stop()
 	close(stopped)
 	renewer.Wait()
@@ -169,11 +180,15 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 			return
 		}
 		p.beat.Store(time.Now().UnixNano())
+		closing, idle := p.closing(), p.o.Idle
+		if closing {
+			idle = nil // it has been seen: a closed channel would never let the dispatcher rest
+		}
 		wait := p.gate.closedFor(time.Now())
 		if wait <= 0 {
 			free := cap(jobs) - len(jobs)
 			if free >= cap(jobs)/2 {
-				idle := p.closing() && p.inFlight() == 0
+				last := closing && p.inFlight() == 0
 				claimed, next, err := p.q.ClaimMixed(context.Background(), p.open(), free, p.bigRoom(), lease)
 				if err != nil {
 					p.fail(err)
@@ -186,7 +201,7 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 				if len(claimed) > 0 {
 					continue
 				}
-				if idle && next.IsZero() {
+				if last && next.IsZero() {
 					return
 				}
 				wait = pollEvery
@@ -203,7 +218,7 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 		case <-p.failed:
 		case <-p.q.Wake():
 		case <-p.changed:
-		case <-p.idle():
+		case <-idle:
 		case <-timer.C:
 		}
 	}
@@ -250,15 +265,6 @@ func (p *Pool) closing() bool {
 	default:
 		return false
 	}
-}
-
-// idle is the channel to wait on for the end of the input; nil once it was seen,
-// since a closed channel would never let the dispatcher rest.
-func (p *Pool) idle() <-chan struct{} {
-	if p.closing() {
-		return nil
-	}
-	return p.o.Idle
 }
 
 func (p *Pool) begin(jobs []queue.Job) {

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -166,21 +168,47 @@ func (b *backfill) configure(args []string) (*config.Config, error) {
 		}
 		return cfg, nil
 	}
+	if name := b.describing(); name != "" {
+		return nil, usage("--%s describes a DIR without a configuration; with --config it is said there", name)
+	}
 	cfg, err := config.Load(b.configFile)
 	if err != nil {
 		return nil, exit(exitConfig, err)
 	}
 	cfg.UploadURL = cmp.Or(b.getenv("IKSYNC_UPLOAD_URL"), cfg.UploadURL)
 	cfg.APIURL = cmp.Or(b.getenv("IKSYNC_API_URL"), cfg.APIURL)
-	cfg.LogLevel = cmp.Or(b.adHoc.LogLevel, cfg.LogLevel)
-	cfg.Workers = cmp.Or(b.adHoc.Workers, cfg.Workers)
+	if err := cfg.Override(b.adHoc.Workers, b.adHoc.LogLevel); err != nil {
+		return nil, exit(exitConfig, err)
+	}
 	if len(args) > 0 {
 		cfg.Roots, err = pickRoots(cfg.Roots, args)
 	}
 	return cfg, err
 }
 
-// pickRoots keeps the roots that are named by path or folder.
+// describing names a flag that was given and that describes the root in place of
+// a configuration; "" when there is none.
+func (b *backfill) describing() string {
+	either := []string{"config", "state", "json", "no-progress", "workers", "emulator", "emulator-dir", "serve", "log-level"}
+	var name string
+	b.params.flags.Visit(func(f *pflag.Flag) {
+		if !slices.Contains(either, f.Name) {
+			name = f.Name
+		}
+	})
+	return name
+}
+
+// folderOf brings a name to the form that folders have, where it can be one.
+func folderOf(name string) string {
+	folder, err := imagekit.CleanFolder(name)
+	if err != nil {
+		return name
+	}
+	return folder
+}
+
+// pickRoots keeps the roots that are named by path or folder, each once.
 func pickRoots(roots []config.Root, names []string) ([]config.Root, error) {
 	var picked []config.Root
 	for _, name := range names {
@@ -193,8 +221,12 @@ func pickRoots(roots []config.Root, names []string) ([]config.Root, error) {
 		}
 		found := false
 		for _, r := range roots {
-			if r.Path == abs || r.Folder == name {
-				picked, found = append(picked, r), true
+			if r.Path != abs && r.Folder != folderOf(name) {
+				continue
+			}
+			found = true
+			if !slices.ContainsFunc(picked, func(p config.Root) bool { return p.Path == r.Path }) {
+				picked = append(picked, r)
 			}
 		}
 		if !found {
@@ -218,10 +250,11 @@ func (b *backfill) sync(ctx context.Context, cfg *config.Config, client *imageki
 	defer closeRoots(roots)
 	show := newProgress(b.err, b.terminal && !b.noProgress && !b.json)
 	defer show.stop()
-	log, err := newLog(show.logOutput(), cfg.LogLevel, cfg.LogFormat, b.terminal)
+	level, err := parseLevel(cfg.LogLevel)
 	if err != nil {
 		return nil, exit(exitConfig, err)
 	}
+	log := newLog(show.logOutput(), level, cfg.LogFormat, b.terminal, false)
 	for _, w := range cfg.Warnings {
 		log.Warn(w)
 	}
@@ -245,6 +278,10 @@ func (b *backfill) sync(ctx context.Context, cfg *config.Config, client *imageki
 		work.scanners = append(work.scanners, roots[i].scanner(q, cfg.Limits))
 	}
 	show.start(work, log)
+	stopping := context.AfterFunc(ctx, func() {
+		log.Info("stopping: uploads in flight may finish; a second interrupt breaks them off", zap.Duration("within", grace))
+	})
+	defer stopping()
 
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -106,6 +107,9 @@ func startEmbedded(dir string) (*embedded, error) {
 }
 
 func startEmulator(dir, addr, endpoint string) (*embedded, error) {
+	if err := emulatorsOwn(dir); err != nil {
+		return nil, err
+	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("start the emulator: %w", err)
@@ -121,6 +125,24 @@ func startEmulator(dir, addr, endpoint string) (*embedded, error) {
 	e.http = &http.Server{Handler: e.server, ReadHeaderTimeout: 10 * time.Second}
 	go func() { e.served <- e.http.Serve(listener) }()
 	return e, nil
+}
+
+// emulatorsOwn refuses a directory that holds something else than a library, such
+// as photos: the emulator would write among them.
+func emulatorsOwn(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("start the emulator: %w", err)
+	}
+	for _, own := range []string{"journal.jsonl", "lock"} {
+		if _, err := os.Stat(filepath.Join(dir, own)); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("start the emulator: %s is not empty and holds no library of the emulator's: name another directory", dir)
 }
 
 func (e *embedded) pageURL() string   { return "http://" + e.addr + "/" }

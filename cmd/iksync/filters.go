@@ -32,6 +32,9 @@ With one: says of each PATH below a root whether it is wanted and what decided.`
 				}
 				return nil
 			}
+			if len(args) == 0 {
+				return usage("name the paths to decide about")
+			}
 			cfg, err := config.Load(configFile)
 			if err != nil {
 				return exit(exitConfig, err)
@@ -52,6 +55,10 @@ func (a *app) decide(cfg *config.Config, path string) error {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return exit(exitFailed, err)
+	}
+	// The path may lead through a symlink to the root, or not exist.
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(abs)); err == nil {
+		abs = filepath.Join(dir, filepath.Base(abs))
 	}
 	for i := range cfg.Roots {
 		r := &cfg.Roots[i]

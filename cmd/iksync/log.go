@@ -8,24 +8,53 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// newLog makes the logger: for people on a terminal, JSON elsewhere.
-// A message that repeats many times within a minute is thinned out.
-func newLog(w io.Writer, level, format string, terminal bool) (*zap.Logger, error) {
-	l, err := zapcore.ParseLevel(level)
-	if err != nil {
-		return nil, err
-	}
-	console := format == "console" || format == "auto" && terminal
+// newLog makes the logger: for people on a terminal, JSON elsewhere, with
+// priorities where the journal reads it. A message that repeats many times
+// within a minute is thinned out.
+func newLog(w io.Writer, level zap.AtomicLevel, format string, terminal, journal bool) *zap.Logger {
 	enc := zap.NewProductionEncoderConfig()
 	enc.TimeKey = "time"
 	enc.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	enc.EncodeDuration = zapcore.StringDurationEncoder
 	encoder := zapcore.NewJSONEncoder(enc)
-	if console {
+	if format == "console" || format == "auto" && terminal {
 		enc.EncodeTime = zapcore.TimeEncoderOfLayout(time.TimeOnly)
 		enc.EncodeLevel = zapcore.CapitalLevelEncoder
 		encoder = zapcore.NewConsoleEncoder(enc)
 	}
-	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), l)
-	return zap.New(zapcore.NewSamplerWithOptions(core, time.Minute, 20, 1000)), nil
+	out := zapcore.Lock(zapcore.AddSync(w))
+	core := zapcore.NewCore(encoder, out, level)
+	if journal {
+		core = journalCore(encoder, out, level)
+	}
+	return zap.New(zapcore.NewSamplerWithOptions(core, time.Minute, 20, 1000))
+}
+
+// parseLevel reads a level that the configuration has checked.
+func parseLevel(name string) (zap.AtomicLevel, error) { return zap.ParseAtomicLevel(name) }
+
+// journalCore puts a priority before each line, as sd-daemon(3) describes.
+func journalCore(encoder zapcore.Encoder, out zapcore.WriteSyncer, level zap.AtomicLevel) zapcore.Core {
+	var cores []zapcore.Core
+	for l, prefix := range map[zapcore.Level]string{
+		zapcore.DebugLevel: "<7>", zapcore.InfoLevel: "<6>", zapcore.WarnLevel: "<4>", zapcore.ErrorLevel: "<3>",
+	} {
+		only := zap.LevelEnablerFunc(func(of zapcore.Level) bool {
+			return level.Enabled(of) && (of == l || l == zapcore.ErrorLevel && of > l)
+		})
+		cores = append(cores, zapcore.NewCore(encoder.Clone(), &prefixed{out, prefix}, only))
+	}
+	return zapcore.NewTee(cores...)
+}
+
+// prefixed writes each line with a prefix.
+type prefixed struct {
+	zapcore.WriteSyncer
+	prefix string
+}
+
+// Write writes one line, at once.
+func (p *prefixed) Write(line []byte) (int, error) {
+	n, err := p.WriteSyncer.Write(append([]byte(p.prefix), line...))
+	return max(n-len(p.prefix), 0), err
 }

@@ -53,6 +53,7 @@ type app struct {
 	out, err io.Writer
 	getenv   func(string) string
 	terminal bool // err is a terminal
+	begun    bool // the command line was good
 }
 
 func main() {
@@ -77,6 +78,9 @@ func (a *app) run(args []string) int {
 		return 0
 	}
 	code := exitUsage // what cobra finds wrong is the command line
+	if a.begun {
+		code = exitFailed
+	}
 	var with *exitError
 	if errors.As(err, &with) {
 		code = with.code
@@ -139,7 +143,10 @@ Environment:
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
+		Version:       version,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		PersistentPreRun: func(*cobra.Command, []string) { a.begun = true },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(a.backfillCommand(), a.emulatorCommand(), a.exportCommand(), a.uploadCommand(), a.filtersCommand(), a.versionCommand())

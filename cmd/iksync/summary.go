@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -160,11 +161,13 @@ func (b *backfill) report(r *result) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(s)
 	}
-	s.print(b.out)
+	var text bytes.Buffer
+	s.print(&text)
 	if r.emulator != nil {
-		r.emulator.explain(b.out, s.UploadedBytes > 0)
+		r.emulator.explain(&text, s.UploadedBytes > 0)
 	}
-	return nil
+	_, err := text.WriteTo(b.out)
+	return err
 }
 
 func (s *summary) print(w io.Writer) {
@@ -178,13 +181,13 @@ func (s *summary) print(w io.Writer) {
 	}
 	line := func(name string, n int64, detail string) {
 		if n > 0 {
-			fmt.Fprintf(w, "  %-10s %8s  %s\n", name, humanize.Comma(n), detail)
+			fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-10s %8s  %s", name, humanize.Comma(n), detail), " "))
 		}
 	}
 	rate := ""
 	if s.Seconds > 0 {
-		rate = fmt.Sprintf("%s in %s s (%.0f files/s, %s/s), %s requests", humanize.Bytes(uint64(s.UploadedBytes)),
-			strconv.FormatFloat(s.Seconds, 'f', 1, 64), float64(s.Uploaded)/s.Seconds, humanize.Bytes(uint64(float64(s.UploadedBytes)/s.Seconds)), humanize.Comma(s.Requests))
+		rate = fmt.Sprintf("%s in %s s (%.0f files/s, %s/s), %s", humanize.Bytes(uint64(s.UploadedBytes)),
+			strconv.FormatFloat(s.Seconds, 'f', 1, 64), float64(s.Uploaded)/s.Seconds, humanize.Bytes(uint64(float64(s.UploadedBytes)/s.Seconds)), quantity(s.Requests, "request"))
 	}
 	line("uploaded", s.Uploaded, rate)
 	touched := ""
@@ -223,11 +226,13 @@ func list(w io.Writer, failures []failure, all int64) {
 	}
 }
 
-func files(n int64) string {
+func files(n int64) string { return quantity(n, "file") }
+
+func quantity(n int64, what string) string {
 	if n == 1 {
-		return "1 file"
+		return "1 " + what
 	}
-	return humanize.Comma(n) + " files"
+	return humanize.Comma(n) + " " + what + "s"
 }
 
 func sum(m map[string]int64) (n int64) {

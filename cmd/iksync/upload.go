@@ -83,13 +83,22 @@ func (a *app) upload(ctx context.Context, args []string, f uploadFlags) error {
 			return exit(exitInterrupted, nil)
 		default:
 			failed = true
-			fmt.Fprintf(a.err, "iksync: %s: %v\n", display(arg), err)
+			fmt.Fprintf(a.err, "iksync: %s: %v\n", shorten(display(arg)), err)
 		}
 	}
 	if failed {
 		return exit(exitFailed, nil)
 	}
 	return nil
+}
+
+// shorten cuts a text that may be a whole picture as a data URI.
+func shorten(s string) string {
+	const most = 500
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
 }
 
 // client makes a client from the configuration, if any, and the environment.

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"errors"
+	"strings"
 
 	"iksync/uploader/imagekit"
 )
@@ -44,4 +46,32 @@ func (a *AdHoc) Config() (*Config, error) {
 	}
 	cfg.Roots[0].base = a.Params
 	return cfg, nil
+}
+
+// Override lets flags win over the configuration; 0 and "" leave it as it is.
+// What is wrong is an [*Error].
+func (c *Config) Override(workers int, logLevel string) error {
+	c.Workers = cmp.Or(workers, c.Workers)
+	c.LogLevel = cmp.Or(logLevel, c.LogLevel)
+	check := &checker{}
+	check.overridable(c)
+	if len(check.errs) > 0 {
+		return &Error{err: errors.Join(check.errs...)}
+	}
+	return nil
+}
+
+// flagOf names what says on the command line, or in the environment, what a key
+// says in a file: "--min-age: ". It is "" where the problem names it.
+func flagOf(yamlPath string) string {
+	key, _, _ := strings.Cut(yamlPath[strings.LastIndexByte(yamlPath, '.')+1:], "[")
+	switch key {
+	case "roots", "path", "folder":
+		return ""
+	case "upload_url", "api_url":
+		return "IKSYNC_" + strings.ToUpper(key) + ": "
+	case "level":
+		key = "log-level"
+	}
+	return "--" + strings.ReplaceAll(key, "_", "-") + ": "
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"iksync/uploader/imagekit"
@@ -42,7 +43,10 @@ func Key(file string, getenv func(string) string) (key imagekit.Key, warning str
 }
 
 func readKey(file string) (key imagekit.Key, warning string, err error) {
-	f, err := os.Open(file)
+	if hideKeys(file) != file {
+		return key, "", errors.New("imagekit.private_key_file holds what looks like the private key itself: write the key into a file of its own and name that file")
+	}
+	f, err := open(file)
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) {
 			return key, "", fmt.Errorf("read the private key: %w (iksync runs as uid %d)", err, os.Getuid())
@@ -54,7 +58,7 @@ func readKey(file string) (key imagekit.Key, warning string, err error) {
 	if err != nil {
 		return key, "", fmt.Errorf("read the private key: %w", err)
 	}
-	if info.Mode().IsRegular() && info.Mode().Perm()&0o004 != 0 {
+	if info.Mode().Perm()&0o004 != 0 {
 		warning = fmt.Sprintf("everybody on this machine can read the private key in %s: chmod 600 it", file)
 	}
 	buf := make([]byte, maxKeyFile+1)
@@ -68,6 +72,24 @@ func readKey(file string) (key imagekit.Key, warning string, err error) {
 	key, err = checkKey(strings.TrimSpace(string(buf[:n])), file)
 	return key, warning, err
 }
+
+// open opens a regular file: opening a FIFO would wait for its writer.
+func open(file string) (*os.File, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", file)
+	}
+	return os.Open(file)
+}
+
+// secretForm is the form of ImageKit's private keys.
+var secretForm = regexp.MustCompile(`private_[0-9A-Za-z+/]{20,}=*`)
+
+// hideKeys replaces everything in a text that has the form of a private key.
+func hideKeys(text string) string { return secretForm.ReplaceAllString(text, "private_[redacted]") }
 
 // checkKey refuses what can't be a key, without showing it.
 func checkKey(secret, from string) (imagekit.Key, error) {

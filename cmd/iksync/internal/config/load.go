@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
 	"github.com/goccy/go-yaml"
@@ -28,8 +30,9 @@ type Error struct {
 	err  error
 }
 
-// Error gives all problems.
-func (e *Error) Error() string { return e.err.Error() }
+// Error gives all problems. The lines that it shows may hold a private key that
+// somebody wrote where it does not belong.
+func (e *Error) Error() string { return hideKeys(e.err.Error()) }
 
 // Unwrap returns the problems.
 func (e *Error) Unwrap() error { return e.err }
@@ -53,33 +56,102 @@ func Load(path string) (*Config, error) {
 	return cfg, nil
 }
 
-func parse(path string, src []byte) (*Config, error) {
+func parse(path string, src []byte) (cfg *Config, err error) {
+	// goccy/go-yaml panics on some input that is no good, such as a tag on the wrong kind of value.
+	defer func() {
+		if p := recover(); p != nil {
+			cfg, err = nil, fmt.Errorf("%s: it can't be read as YAML: %v", path, p)
+		}
+	}()
+	src = bytes.TrimPrefix(src, []byte("\ufeff")) // Windows' editors write one
+	if line, column, ok := notUTF8(src); ok {
+		return nil, fmt.Errorf("%s: [%d:%d] it is not UTF-8 text from here on", path, line, column)
+	}
 	var doc document
 	file, err := parser.ParseBytes(src, 0)
 	if err == nil && !blank(file) {
-		err = yaml.NewDecoder(bytes.NewReader(src), yaml.Strict()).Decode(&doc)
+		// The parser has refused keys that are written twice; the decoder would also
+		// refuse one that overrides a merged one.
+		err = yaml.NewDecoder(bytes.NewReader(src), yaml.DisallowUnknownField(), yaml.AllowDuplicateMapKey()).Decode(&doc)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %s", path, strings.TrimSpace(yaml.FormatError(err, false, true)))
+		return nil, fmt.Errorf("%s: %s", path, inWords(strings.TrimSpace(yaml.FormatError(err, false, true))))
+	}
+	if extra := secondDocument(file); extra != nil {
+		at := extra.Body.GetToken().Position
+		return nil, fmt.Errorf("%s: [%d:%d] a second document begins before this line: a configuration is one", path, at.Line, at.Column)
 	}
 	c := &checker{path: path, src: src, file: file}
-	cfg := c.check(&doc)
+	cfg = c.check(&doc)
 	if len(c.errs) > 0 {
 		return nil, errors.Join(c.errs...)
 	}
 	return cfg, nil
 }
 
+// notUTF8 finds the first byte that is not UTF-8. Names of other bytes would
+// otherwise be read as other names.
+func notUTF8(src []byte) (line, column int, found bool) {
+	if utf8.Valid(src) {
+		return 0, 0, false
+	}
+	line, column = 1, 1
+	for len(src) > 0 {
+		r, n := utf8.DecodeRune(src)
+		if r == utf8.RuneError && n == 1 {
+			break
+		}
+		column++
+		if r == '\n' {
+			line, column = line+1, 1
+		}
+		src = src[n:]
+	}
+	return line, column, true
+}
+
 // blank reports whether there is nothing but comments: all defaults then, and
 // the missing roots are said by the check.
-func blank(file *ast.File) bool {
-	for _, d := range file.Docs {
-		if d.Body != nil && d.Body.Type() != ast.NullType && d.Body.Type() != ast.CommentGroupType {
-			return false
+func blank(file *ast.File) bool { return !slices.ContainsFunc(file.Docs, holdsSomething) }
+
+func holdsSomething(d *ast.DocumentNode) bool {
+	return d.Body != nil && d.Body.Type() != ast.NullType && d.Body.Type() != ast.CommentGroupType
+}
+
+// secondDocument returns what stands behind the first document, which alone is
+// read; nil when there is nothing.
+func secondDocument(file *ast.File) *ast.DocumentNode {
+	first := slices.IndexFunc(file.Docs, holdsSomething)
+	if first < 0 {
+		return nil
+	}
+	for _, d := range file.Docs[first+1:] {
+		if holdsSomething(d) {
+			return d
 		}
 	}
-	return true
+	return nil
 }
+
+// inWords says a wrong type without the names of Go's.
+func inWords(problem string) string {
+	first, rest, _ := strings.Cut(problem, "\n")
+	m := wrongType.FindStringSubmatch(first)
+	if m == nil {
+		return problem
+	}
+	wanted := map[string]string{"bool": "true or false", "int": "a whole number", "string": "text"}[m[2]]
+	if wanted == "" {
+		return problem
+	}
+	given := m[1]
+	if strings.HasPrefix(given, "map[") {
+		given = "mapping"
+	}
+	return strings.Replace(first, m[0], given+" was used where "+wanted+" is expected", 1) + "\n" + rest
+}
+
+var wrongType = regexp.MustCompile(`cannot unmarshal (.+) into Go .* of type \*?(\w+)$`)
 
 // checker collects what is wrong, each with its position.
 type checker struct {
@@ -94,7 +166,7 @@ type checker struct {
 func (c *checker) at(yamlPath, format string, args ...any) {
 	problem := fmt.Sprintf(format, args...)
 	if c.file == nil {
-		c.errs = append(c.errs, errors.New(problem))
+		c.errs = append(c.errs, errors.New(flagOf(yamlPath)+problem))
 		return
 	}
 	p, err := yaml.PathString(yamlPath)
@@ -130,11 +202,8 @@ func (c *checker) check(doc *document) *Config {
 	}
 	if doc.Workers != nil {
 		cfg.Workers = *doc.Workers
-		if cfg.Workers < 1 || cfg.Workers > maxWorkers {
-			c.at("$.workers", "%d is not between 1 and %d", cfg.Workers, maxWorkers)
-		}
 	}
-	c.oneOf("$.log.level", cfg.LogLevel, "debug", "info", "warn", "error")
+	c.overridable(cfg)
 	c.oneOf("$.log.format", cfg.LogFormat, "auto", "console", "json")
 	c.limits(doc, cfg)
 	if len(doc.Roots) == 0 {
@@ -145,6 +214,14 @@ func (c *checker) check(doc *document) *Config {
 	}
 	c.overlaps(cfg)
 	return cfg
+}
+
+// overridable checks what flags may say in a configuration's place.
+func (c *checker) overridable(cfg *Config) {
+	if cfg.Workers < 1 || cfg.Workers > maxWorkers {
+		c.at("$.workers", "%d is not between 1 and %d", cfg.Workers, maxWorkers)
+	}
+	c.oneOf("$.log.level", cfg.LogLevel, "debug", "info", "warn", "error")
 }
 
 func (c *checker) oneOf(path, value string, known ...string) {
@@ -159,14 +236,14 @@ func (c *checker) limits(doc *document, cfg *Config) {
 	if !ok {
 		c.at("$.limits.plan", "%q is unknown; known: free, lite, pro (for an enterprise plan set image, video and other)", plan)
 	}
-	for name, l := range map[string]struct {
-		value string
-		dst   *int64
+	for _, l := range []struct {
+		name, value string
+		dst         *int64
 	}{
-		"image": {doc.Limits.Image, &limits.Image}, "video": {doc.Limits.Video, &limits.Video}, "other": {doc.Limits.Other, &limits.Other},
+		{"image", doc.Limits.Image, &limits.Image}, {"video", doc.Limits.Video, &limits.Video}, {"other", doc.Limits.Other, &limits.Other},
 	} {
 		if l.value != "" {
-			*l.dst = c.size("$.limits."+name, l.value)
+			*l.dst = c.size("$.limits."+l.name, l.value)
 		}
 	}
 	cfg.Limits = limits
@@ -243,9 +320,12 @@ func (c *checker) root(at string, doc *documentRoot) Root {
 }
 
 func (c *checker) upload(at string, u *Upload) {
-	for name, v := range map[string]any{"custom_metadata": u.CustomMetadata, "extensions": u.Extensions, "transformation": u.Transformation} {
-		if _, err := json.Marshal(v); err != nil {
-			c.at(at+"."+name, "has no JSON form: %v", err)
+	for _, s := range []struct {
+		name  string
+		value any
+	}{{"custom_metadata", u.CustomMetadata}, {"extensions", u.Extensions}, {"transformation", u.Transformation}} {
+		if _, err := json.Marshal(s.value); err != nil {
+			c.at(at+"."+s.name, "has no JSON form: %v", err)
 		}
 	}
 	var p imagekit.Params
@@ -294,17 +374,16 @@ func RootPath(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("the directory can't be reached: %w", err)
 	}
-	d, err := os.Open(resolved)
-	if err != nil {
-		return "", fmt.Errorf("the directory can't be read: %w", err)
-	}
-	defer d.Close()
-	info, err := d.Stat()
+	info, err := os.Stat(resolved) // before it is opened: opening a FIFO would wait
 	if err != nil {
 		return "", fmt.Errorf("the directory can't be read: %w", err)
 	}
 	if !info.IsDir() {
 		return "", fmt.Errorf("%s is not a directory", resolved)
 	}
-	return resolved, nil
+	d, err := os.Open(resolved)
+	if err != nil {
+		return "", fmt.Errorf("the directory can't be read: %w", err)
+	}
+	return resolved, d.Close()
 }

@@ -1,0 +1,356 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"image"
+	"image/png"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+
+	"iksync/uploader/emulator"
+)
+
+var update = flag.Bool("update", false, "write the golden outputs of the scripts anew")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"iksync": main})
+}
+
+// TestScripts runs the commands as users do: testdata/script holds a story a
+// file, and what the program says in it. Beside testscript's own commands they
+// have those of scriptCommands.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		UpdateScripts:       *update,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Cmds:                scriptCommands(),
+		Condition: func(condition string) (bool, error) {
+			switch condition {
+			case "root":
+				return os.Getuid() == 0, nil
+			case "full":
+				info, err := os.Stat("/dev/full")
+				return err == nil && info.Mode()&fs.ModeCharDevice != 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", condition)
+		},
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("HOME", env.WorkDir+"/home")
+			env.Setenv("XDG_STATE_HOME", env.WorkDir+"/state")
+			env.Setenv("NO_PROXY", "*") // everything is on this machine
+			env.Setenv("GORACE", raceOptions)
+			samples, err := filepath.Abs("testdata/photos")
+			if err != nil {
+				return err
+			}
+			env.Setenv("SAMPLES", samples)
+			env.Values[theStory{}] = &story{processes: make(map[string]*process)}
+			return nil
+		},
+	})
+}
+
+// story is what a script has started.
+type story struct {
+	library   *library
+	processes map[string]*process
+}
+
+// theStory is the key of a script's story.
+type theStory struct{}
+
+func storyOf(ts *testscript.TestScript) *story { return ts.Value(theStory{}).(*story) }
+
+// scriptCommands are the commands of the scripts:
+//
+//	run [CODE] ARG...        run iksync and want its exit code (0); what varies in its
+//	                         output is brought to one form, see steady
+//	imagekit [KEY]           start an ImageKit in this process, which takes KEY alone, and
+//	                         point the environment at it
+//	faults [FILE]            let it fail by the plan in FILE, or no more
+//	hold N / release         let N uploads pass and keep the later ones waiting / all pass
+//	await N                  wait until N uploads have come since hold or received
+//	received N               want that many of them
+//	library                  print what it holds
+//	mirrors DIR FOLDER       want exactly the files of DIR in FOLDER
+//	start NAME ARG...        run iksync beside the script
+//	startserver NAME ARG...  the same, until it has printed where it serves
+//	signal NAME INT|TERM|KILL
+//	finish NAME CODE         wait for its end, and want its exit code
+//	photos N DIR             make N small files of different contents
+//	picture FILE             make a PNG
+//	touch FILE...            change the time of modification alone
+//	fifo FILE, rawname DIR   make what an archive can't hold: a FIFO; a name that is not UTF-8
+//	nowhere TEXT FILE...     want TEXT in none of the files, as it is or encoded
+//	get URL                  print what a server answers
+func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"run":         run,
+		"imagekit":    startLibrary,
+		"faults":      setFaults,
+		"hold":        hold,
+		"release":     release,
+		"await":       await,
+		"received":    received,
+		"library":     printLibrary,
+		"mirrors":     mirrors,
+		"start":       start,
+		"startserver": startServer,
+		"signal":      sendSignal,
+		"finish":      finish,
+		"photos":      photos,
+		"picture":     picture,
+		"touch":       touch,
+		"fifo":        fifo,
+		"rawname":     rawName,
+		"nowhere":     nowhere,
+		"get":         get,
+	}
+}
+
+func run(ts *testscript.TestScript, neg bool, args []string) {
+	want := 0
+	if len(args) > 0 {
+		if n, err := strconv.Atoi(args[0]); err == nil {
+			want, args = n, args[1:]
+		}
+	}
+	code := 0
+	if err := ts.Exec("iksync", args...); err != nil {
+		var exited *exec.ExitError
+		if !errors.As(err, &exited) {
+			ts.Fatalf("run iksync: %v", err)
+		}
+		code = exited.ExitCode()
+	}
+	stdout, stderr := ts.ReadFile("stdout"), ts.ReadFile("stderr")
+	_, err := io.WriteString(ts.Stdout(), steady(ts, stdout))
+	ts.Check(err)
+	_, err = io.WriteString(ts.Stderr(), steady(ts, stderr))
+	ts.Check(err)
+	if code != want {
+		ts.Fatalf("the exit code is %d, not %d\n%s%s", code, want, stdout, stderr)
+	}
+}
+
+// steady brings what differs from run to run to one form.
+func steady(ts *testscript.TestScript, text string) string {
+	text = strings.ReplaceAll(text, ts.Getenv("WORK"), "$WORK")
+	for _, v := range []struct{ varies, becomes string }{
+		{`in \d+\.\d s \(\d+ files/s, [\d.]+ [kMG]?B/s\)`, "in SECONDS s (RATE)"},
+		{`"seconds": [\d.e-]+`, `"seconds": 0`},
+		{`pid \d+`, "pid PID"},
+		{`request id [0-9a-f-]+`, "request id REQUEST"},
+		{`"request_id":( ?)"[0-9a-f-]+"`, `"request_id":$1"REQUEST"`},
+		{`"time":"[^"]+"`, `"time":"TIME"`},
+		{`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`, "TIME"},
+		{`127\.0\.0\.1:\d+`, "127.0.0.1:PORT"},
+		{`\b[0-9a-f]{24}\b`, "FILEID"},
+		{`go run \./cmd/iksync`, "iksync"},
+	} {
+		text = regexp.MustCompile(v.varies).ReplaceAllString(text, v.becomes)
+	}
+	return text
+}
+
+func startLibrary(ts *testscript.TestScript, neg bool, args []string) {
+	o := emulator.Options{
+		Endpoint: "https://ik.imagekit.io/demo",
+		Now:      func() time.Time { return time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC) },
+	}
+	if len(args) > 0 {
+		o.PrivateKey = args[0]
+	}
+	l, err := newLibrary(o)
+	ts.Check(err)
+	ts.Defer(l.close)
+	storyOf(ts).library = l
+	ts.Setenv("IKSYNC_UPLOAD_URL", l.http.URL+"/api/v1/files/upload")
+	ts.Setenv("IKSYNC_API_URL", l.http.URL+"/v1")
+	ts.Setenv("IMAGEKIT_PRIVATE_KEY", "private_test")
+}
+
+func libraryOf(ts *testscript.TestScript) *library {
+	l := storyOf(ts).library
+	if l == nil {
+		ts.Fatalf("there is no library: start one with imagekit")
+	}
+	return l
+}
+
+func setFaults(ts *testscript.TestScript, neg bool, args []string) {
+	var plan emulator.Faults
+	if len(args) > 0 {
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &plan))
+		ts.Check(plan.Validate())
+	}
+	libraryOf(ts).server.SetFaults(plan)
+}
+
+func count(ts *testscript.TestScript, args []string) int {
+	if len(args) != 1 {
+		ts.Fatalf("want one number")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	return n
+}
+
+func hold(ts *testscript.TestScript, neg bool, args []string) {
+	libraryOf(ts).hold(count(ts, args))
+}
+
+func release(ts *testscript.TestScript, neg bool, args []string) { libraryOf(ts).release() }
+
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	libraryOf(ts).await(count(ts, args))
+}
+
+func received(ts *testscript.TestScript, neg bool, args []string) {
+	if want, got := count(ts, args), libraryOf(ts).received(); got != want {
+		ts.Fatalf("%d uploads were received, not %d", got, want)
+	}
+}
+
+func printLibrary(ts *testscript.TestScript, neg bool, args []string) {
+	w := ts.Stdout() // also when there is nothing to print
+	for _, a := range libraryOf(ts).server.Assets() {
+		fmt.Fprintf(w, "%s %d bytes", a.FilePath, a.Size)
+		if a.Versions > 1 {
+			fmt.Fprintf(w, ", version %d", a.Versions)
+		}
+		if len(a.Tags) > 0 {
+			fmt.Fprintf(w, ", tags %s", strings.Join(a.Tags, " "))
+		}
+		if a.IsPrivate {
+			fmt.Fprint(w, ", private")
+		}
+		if !a.IsPublished {
+			fmt.Fprint(w, ", draft")
+		}
+		if a.CustomCoordinates != "" {
+			fmt.Fprintf(w, ", coordinates %s", a.CustomCoordinates)
+		}
+		if a.Description != "" {
+			fmt.Fprintf(w, ", description %q", a.Description)
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+func mirrors(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: mirrors DIR FOLDER")
+	}
+	server := libraryOf(ts).server
+	dir, folder := ts.MkAbs(args[0]), strings.TrimSuffix(args[1], "/")
+	missing := make(map[string]string)
+	ts.Check(filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			missing[folder+strings.TrimPrefix(path, dir)] = path
+		}
+		return err
+	}))
+	for _, a := range server.Assets() {
+		if !strings.HasPrefix(a.FilePath, folder+"/") {
+			continue
+		}
+		path, ok := missing[a.FilePath]
+		if !ok {
+			ts.Fatalf("%s has no file in %s", a.FilePath, args[0])
+		}
+		delete(missing, a.FilePath)
+		stored, err := server.Open(a.FilePath)
+		ts.Check(err)
+		sum := sha256.New()
+		_, err = io.Copy(sum, stored)
+		ts.Check(errors.Join(err, stored.Close()))
+		if want := sha256.Sum256([]byte(ts.ReadFile(path))); !bytes.Equal(sum.Sum(nil), want[:]) {
+			ts.Fatalf("%s has another content than %s", a.FilePath, path)
+		}
+	}
+	for remote := range missing {
+		ts.Fatalf("%s is missing", remote)
+	}
+}
+
+func photos(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: photos N DIR")
+	}
+	dir := ts.MkAbs(args[1])
+	ts.Check(os.MkdirAll(dir, 0o755))
+	for i := range count(ts, args[:1]) {
+		content := fmt.Sprintf("picture %d of %s", i+1, args[1])
+		ts.Check(os.WriteFile(fmt.Sprintf("%s/%03d.jpg", dir, i+1), []byte(content), 0o644))
+	}
+}
+
+func picture(ts *testscript.TestScript, neg bool, args []string) {
+	for _, name := range args {
+		var b bytes.Buffer
+		ts.Check(png.Encode(&b, image.NewGray(image.Rect(0, 0, 40, 30))))
+		ts.Check(os.WriteFile(ts.MkAbs(name), b.Bytes(), 0o644))
+	}
+}
+
+func touch(ts *testscript.TestScript, neg bool, args []string) {
+	at := time.Date(2020, 2, 2, 2, 2, 2, 0, time.UTC)
+	for _, file := range args {
+		ts.Check(os.Chtimes(ts.MkAbs(file), at, at))
+	}
+}
+
+func fifo(ts *testscript.TestScript, neg bool, args []string) {
+	for _, file := range args {
+		ts.Check(unix.Mkfifo(ts.MkAbs(file), 0o600))
+	}
+}
+
+func rawName(ts *testscript.TestScript, neg bool, args []string) {
+	if runtime.GOOS != "linux" {
+		ts.Fatalf("only Linux keeps names that are not UTF-8")
+	}
+	ts.Check(os.WriteFile(filepath.Join(ts.MkAbs(args[0]), "caf\xe9.jpg"), []byte("latin-1"), 0o644))
+}
+
+func nowhere(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: nowhere TEXT FILE...")
+	}
+	text := args[0]
+	forms := []string{
+		text, url.QueryEscape(text), base64.StdEncoding.EncodeToString([]byte(text + ":")), base64.StdEncoding.EncodeToString([]byte(text)),
+		fmt.Sprintf("%x", text),
+	}
+	for _, file := range args[1:] {
+		content := ts.ReadFile(file)
+		if i := slices.IndexFunc(forms, func(form string) bool { return strings.Contains(content, form) }); i >= 0 {
+			ts.Fatalf("%s holds it as %s", file, forms[i])
+		}
+	}
+}
