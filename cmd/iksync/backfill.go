@@ -19,6 +19,7 @@ import (
 	"iksync/state"
 	"iksync/uploader"
 	"iksync/uploader/imagekit"
+	"iksync/watcher"
 )
 
 const (
@@ -248,6 +249,13 @@ func (b *backfill) sync(ctx context.Context, cfg *config.Config, client *imageki
 		return nil, err
 	}
 	defer closeRoots(roots)
+	for i := range roots {
+		lock, err := lockRoot(roots[i].config.Path)
+		if err != nil {
+			return nil, err
+		}
+		defer lock.Close()
+	}
 	show := newProgress(b.err, b.terminal && !b.noProgress && !b.json)
 	defer show.stop()
 	level, err := parseLevel(cfg.LogLevel)
@@ -275,7 +283,7 @@ func (b *backfill) sync(ctx context.Context, cfg *config.Config, client *imageki
 	pool := uploader.New(db, q, b.poolOptions(cfg, client, roots, scanned, log))
 	work.pool = pool
 	for i := range roots {
-		work.scanners = append(work.scanners, roots[i].scanner(q, cfg.Limits))
+		work.scanners = append(work.scanners, watcher.NewScanner(q, roots[i].scanOptions(cfg.Limits)))
 	}
 	show.start(work, log)
 	stopping := context.AfterFunc(ctx, func() {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -52,8 +53,9 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 	getenv   func(string) string
-	terminal bool // err is a terminal
-	begun    bool // the command line was good
+	terminal bool                   // err is a terminal
+	second   atomic.Pointer[func()] // what a second signal does; nil ends the process
+	begun    bool                   // the command line was good
 }
 
 func main() {
@@ -105,10 +107,15 @@ func (a *app) interruptible(ctx context.Context) (context.Context, func()) {
 			if _, ok := <-signals; !ok {
 				return
 			}
-			if n > 0 {
+			again := a.second.Load()
+			switch {
+			case n == 0:
+				cancel()
+			case again != nil:
+				(*again)()
+			default:
 				os.Exit(exitInterrupted)
 			}
-			cancel()
 		}
 	}()
 	return ctx, func() {
@@ -118,6 +125,9 @@ func (a *app) interruptible(ctx context.Context) (context.Context, func()) {
 		cancel()
 	}
 }
+
+// onSecondSignal sets what a second signal does instead of ending the process.
+func (a *app) onSecondSignal(f func()) { a.second.Store(&f) }
 
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
@@ -149,6 +159,6 @@ Environment:
 		PersistentPreRun: func(*cobra.Command, []string) { a.begun = true },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.backfillCommand(), a.emulatorCommand(), a.exportCommand(), a.uploadCommand(), a.filtersCommand(), a.versionCommand())
+	root.AddCommand(a.backfillCommand(), a.runCommand(), a.emulatorCommand(), a.exportCommand(), a.uploadCommand(), a.filtersCommand(), a.versionCommand())
 	return root
 }

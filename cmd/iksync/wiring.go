@@ -136,13 +136,13 @@ func rootIDs(roots []openRoot) []int64 {
 
 func newQueue(db *state.DB) *queue.Queue { return queue.New(db, imagekit.Alternate) }
 
-// scanner makes the scanner of a root.
-func (r *openRoot) scanner(q *queue.Queue, limits watcher.Limits) *watcher.Scanner {
+// scanOptions is what the watcher needs of a root.
+func (r *openRoot) scanOptions(limits watcher.Limits) watcher.Options {
 	folder := r.config.Folder
-	return watcher.NewScanner(q, watcher.Options{
+	return watcher.Options{
 		Root: r.state, Filter: r.config.Filter, Limits: limits, Symlinks: r.config.Symlinks,
 		Remote: func(path string) (string, error) { return imagekit.RemotePath(folder, path) },
-	})
+	}
 }
 
 // uploadRoot is what the pool needs of a root.

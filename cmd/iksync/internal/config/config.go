@@ -2,6 +2,10 @@ package config
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
 	"time"
 
 	"iksync/uploader/imagekit"
@@ -19,7 +23,15 @@ type Config struct {
 	LogLevel  string
 	LogFormat string // "auto", "console" or "json"
 	Limits    watcher.Limits
-	Roots     []Root
+
+	Settle        time.Duration // quiet time of a file before it is queued
+	Rescan        time.Duration // between full scans
+	Poll          time.Duration // between scans where events can't be had
+	MaxWatches    int           // directories watched per root; 0 is what the system allows
+	Stall         time.Duration // an upload that moves no byte for so long is cut
+	ShutdownGrace time.Duration // for uploads in flight
+
+	Roots []Root
 	// Warnings are what is doubtful and not wrong.
 	Warnings []string
 }
@@ -152,9 +164,15 @@ type document struct {
 		UploadURL      string `yaml:"upload_url"`
 		APIURL         string `yaml:"api_url"`
 	} `yaml:"imagekit"`
-	State   string `yaml:"state"`
-	Workers *int   `yaml:"workers"`
-	Log     struct {
+	State         string `yaml:"state"`
+	Workers       *int   `yaml:"workers"`
+	Settle        string `yaml:"settle"`
+	Rescan        string `yaml:"rescan"`
+	Poll          string `yaml:"poll"`
+	MaxWatches    int    `yaml:"max_watches"`
+	Stall         string `yaml:"stall"`
+	ShutdownGrace string `yaml:"shutdown_grace"`
+	Log           struct {
 		Level  string `yaml:"level"`
 		Format string `yaml:"format"`
 	} `yaml:"log"`
@@ -185,6 +203,47 @@ type documentRoot struct {
 type documentRule struct {
 	Match  string `yaml:"match"`
 	Upload Upload `yaml:"upload"`
+}
+
+// Diff lists what other has differently, in the words of the configuration.
+func (c *Config) Diff(other *Config) []string {
+	var changes []string
+	note := func(key string, before, after any) {
+		if before != after {
+			changes = append(changes, fmt.Sprintf("%s: %v -> %v", key, before, after))
+		}
+	}
+	note("imagekit.upload_url", c.UploadURL, other.UploadURL)
+	note("imagekit.api_url", c.APIURL, other.APIURL)
+	note("imagekit.private_key_file", c.KeyFile, other.KeyFile)
+	note("workers", c.Workers, other.Workers)
+	note("log.level", c.LogLevel, other.LogLevel)
+	note("limits", c.Limits, other.Limits)
+	note("settle", c.Settle, other.Settle)
+	note("rescan", c.Rescan, other.Rescan)
+	note("poll", c.Poll, other.Poll)
+	note("max_watches", c.MaxWatches, other.MaxWatches)
+	note("stall", c.Stall, other.Stall)
+	note("shutdown_grace", c.ShutdownGrace, other.ShutdownGrace)
+	before := make(map[string]*Root)
+	for i := range c.Roots {
+		before[c.Roots[i].Path] = &c.Roots[i]
+	}
+	for i := range other.Roots {
+		r := &other.Roots[i]
+		old := before[r.Path]
+		delete(before, r.Path)
+		switch {
+		case old == nil:
+			changes = append(changes, "root added: "+r.Path)
+		case !reflect.DeepEqual(old, r):
+			changes = append(changes, "root changed: "+r.Path)
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(before)) {
+		changes = append(changes, "root removed: "+path)
+	}
+	return changes
 }
 
 // duration is time.ParseDuration that also takes days.

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
@@ -44,19 +45,25 @@ const DefaultWorkers = 16
 const maxWorkers = 256
 
 // Load reads and checks the configuration at path. What is wrong is an [*Error].
-func Load(path string) (*Config, error) {
+func Load(path string) (*Config, error) { return read(path, false) }
+
+// LoadForDaemon is Load for a program that waits for roots that are not there:
+// a missing one is a warning.
+func LoadForDaemon(path string) (*Config, error) { return read(path, true) }
+
+func read(path string, waits bool) (*Config, error) {
 	src, err := os.ReadFile(path)
 	if err != nil {
 		return nil, &Error{Path: path, err: fmt.Errorf("read the configuration: %w", err)}
 	}
-	cfg, err := parse(path, src)
+	cfg, err := parse(path, src, waits)
 	if err != nil {
 		return nil, &Error{Path: path, err: err}
 	}
 	return cfg, nil
 }
 
-func parse(path string, src []byte) (cfg *Config, err error) {
+func parse(path string, src []byte, waits bool) (cfg *Config, err error) {
 	// goccy/go-yaml panics on some input that is no good, such as a tag on the wrong kind of value.
 	defer func() {
 		if p := recover(); p != nil {
@@ -81,7 +88,7 @@ func parse(path string, src []byte) (cfg *Config, err error) {
 		at := extra.Body.GetToken().Position
 		return nil, fmt.Errorf("%s: [%d:%d] a second document begins before this line: a configuration is one", path, at.Line, at.Column)
 	}
-	c := &checker{path: path, src: src, file: file}
+	c := &checker{path: path, src: src, file: file, waits: waits}
 	cfg = c.check(&doc)
 	if len(c.errs) > 0 {
 		return nil, errors.Join(c.errs...)
@@ -155,10 +162,11 @@ var wrongType = regexp.MustCompile(`cannot unmarshal (.+) into Go .* of type \*?
 
 // checker collects what is wrong, each with its position.
 type checker struct {
-	path string
-	src  []byte
-	file *ast.File
-	errs []error
+	waits bool // a missing root is no error
+	path  string
+	src   []byte
+	file  *ast.File
+	errs  []error
 }
 
 // at notes a problem at a YAML path such as "$.roots[0].path". A path that is
@@ -202,6 +210,23 @@ func (c *checker) check(doc *document) *Config {
 	}
 	if doc.Workers != nil {
 		cfg.Workers = *doc.Workers
+	}
+	cfg.MaxWatches = doc.MaxWatches
+	if cfg.MaxWatches < 0 {
+		c.at("$.max_watches", "%d is less than 0", cfg.MaxWatches)
+	}
+	for _, t := range []struct {
+		key, value string
+		dst        *time.Duration
+		def, least time.Duration
+	}{
+		{"settle", doc.Settle, &cfg.Settle, 2 * time.Second, 10 * time.Millisecond},
+		{"rescan", doc.Rescan, &cfg.Rescan, time.Hour, time.Second},
+		{"poll", doc.Poll, &cfg.Poll, time.Minute, time.Second},
+		{"stall", doc.Stall, &cfg.Stall, time.Minute, time.Second},
+		{"shutdown_grace", doc.ShutdownGrace, &cfg.ShutdownGrace, 30 * time.Second, 0},
+	} {
+		*t.dst = c.duration("$."+t.key, t.value, t.def, t.least)
 	}
 	c.overridable(cfg)
 	c.oneOf("$.log.format", cfg.LogFormat, "auto", "console", "json")
@@ -249,6 +274,20 @@ func (c *checker) limits(doc *document, cfg *Config) {
 	cfg.Limits = limits
 }
 
+func (c *checker) duration(path, value string, def, least time.Duration) time.Duration {
+	if value == "" {
+		return def
+	}
+	d, err := duration(value)
+	switch {
+	case err != nil:
+		c.at(path, "%q is not a duration such as 500ms, 30s, 10m, 12h or 7d", value)
+	case d < least:
+		c.at(path, "%s is less than %s", value, least)
+	}
+	return d
+}
+
 func (c *checker) size(path, value string) int64 {
 	if value == "" {
 		return 0
@@ -265,10 +304,11 @@ func (c *checker) root(at string, doc *documentRoot) Root {
 	var r Root
 	if doc.Path == "" {
 		c.at(at, "the root has no path")
-	} else if path, err := RootPath(doc.Path); err != nil {
-		c.at(at+".path", "%v", err)
-	} else {
+	} else if path, err := RootPath(doc.Path); err == nil {
 		r.Path = path
+	} else if r.Path, err = filepath.Abs(doc.Path); err != nil || !c.waits {
+		_, err = RootPath(doc.Path)
+		c.at(at+".path", "%v", err)
 	}
 	if doc.Folder == "" {
 		c.at(at, "the root has no folder: name the remote folder that mirrors it, or \"/\"")

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"iksync/cmd/iksync/internal/config"
+	"iksync/queue"
+	"iksync/uploader"
+	"iksync/uploader/imagekit"
+	"iksync/watcher"
+)
+
+// generation is the parts of a daemon as one configuration wants them. A new
+// configuration makes a new one, while the old lets its last uploads finish.
+type generation struct {
+	cfg      *config.Config
+	roots    []openRoot
+	missing  []string // roots that are not there, and are waited for
+	watchers []*watcher.Watcher
+	wasAway  map[*watcher.Watcher]bool
+	pool     *uploader.Pool
+	cancel   context.CancelFunc
+	done     chan struct{}
+	err      error // valid after done
+}
+
+// start makes and starts the parts.
+func (d *daemon) start(cfg *config.Config) (_ *generation, err error) {
+	key, warning, err := config.Key(cfg.KeyFile, d.getenv)
+	if err != nil {
+		return nil, exit(exitConfig, err)
+	}
+	for _, w := range append(cfg.Warnings, warning) {
+		if w != "" {
+			d.log.Warn(w)
+		}
+	}
+	client, err := imagekit.New(imagekit.Options{
+		Key: key, UploadURL: cfg.UploadURL, APIURL: cfg.APIURL, UserAgent: "iksync/" + version, MaxConns: cfg.Workers, Stall: cfg.Stall,
+	})
+	if err != nil {
+		return nil, exit(exitConfig, err)
+	}
+	g := &generation{cfg: cfg, done: make(chan struct{}), wasAway: make(map[*watcher.Watcher]bool)}
+	var there []config.Root
+	for _, r := range cfg.Roots {
+		resolved, err := config.RootPath(r.Path)
+		if err != nil {
+			g.missing = append(g.missing, r.Path)
+			d.log.Error("the root is not there: it is waited for, and nothing is inferred from its absence", zap.String("root", r.Path), zap.Error(err))
+			continue
+		}
+		r.Path = resolved
+		there = append(there, r)
+	}
+	if err := d.lockRoots(cfg.Roots, there); err != nil {
+		client.Close()
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	if g.roots, err = openRoots(ctx, d.db, there); err != nil {
+		cancel()
+		client.Close()
+		return nil, err
+	}
+	g.cancel = cancel
+	o := uploader.Options{Client: client, Workers: cfg.Workers, Grace: 24 * time.Hour, Cut: d.cut, Log: d.log}
+	for i := range g.roots {
+		r := &g.roots[i]
+		options := r.scanOptions(cfg.Limits)
+		w := watcher.NewWatcher(d.q, watcher.WatchOptions{
+			Options: options, Settle: cfg.Settle, Rescan: cfg.Rescan, Poll: cfg.Poll, MaxWatches: cfg.MaxWatches, Log: d.log,
+		})
+		g.watchers = append(g.watchers, w)
+		up := r.uploadRoot(cfg.Limits)
+		up.Paused = w.Paused
+		o.Roots = append(o.Roots, up)
+	}
+	g.pool = uploader.New(d.db, d.q, o)
+	go func() {
+		defer close(g.done)
+		g.err = g.run(ctx)
+		cancel()
+		closeRoots(g.roots)
+		client.Close()
+	}()
+	return g, nil
+}
+
+func (g *generation) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, w := range g.watchers {
+		group.Go(func() error { return w.Run(ctx) })
+	}
+	group.Go(func() error { return g.pool.Run(ctx) })
+	return group.Wait()
+}
+
+// lockRoots takes the locks of roots that are new and gives back those that are
+// not configured any more.
+func (d *daemon) lockRoots(configured, there []config.Root) error {
+	wanted := make(map[string]bool)
+	for _, r := range configured {
+		wanted[r.Path] = true
+	}
+	for _, r := range there {
+		if held := d.locks[r.Path]; held != nil {
+			if same(held, r.Path) {
+				continue
+			}
+			_ = held.Close() // another directory is there now
+			delete(d.locks, r.Path)
+		}
+		lock, err := lockRoot(r.Path)
+		if err != nil {
+			return err
+		}
+		d.locks[r.Path] = lock
+	}
+	for path, lock := range d.locks {
+		if !wanted[path] {
+			_ = lock.Close()
+			delete(d.locks, path)
+		}
+	}
+	return nil
+}
+
+func same(held *os.File, path string) bool {
+	a, err := held.Stat()
+	if err != nil {
+		return false
+	}
+	b, err := os.Stat(path)
+	return err == nil && os.SameFile(a, b)
+}
+
+// stale says why the parts must begin anew; "" when they need not: a root is
+// there that was not, so its directory must be opened afresh.
+func (g *generation) stale() string {
+	for _, path := range g.missing {
+		if _, err := config.RootPath(path); err == nil {
+			return "the root " + path + " is there now"
+		}
+	}
+	why := ""
+	for i, w := range g.watchers {
+		away := w.Paused()
+		if g.wasAway[w] && !away {
+			why = "the root " + g.roots[i].config.Path + " is back"
+		}
+		g.wasAway[w] = away
+	}
+	return why
+}
+
+// status is how it stands in one line for people.
+func (d *daemon) status(ctx context.Context, g *generation) (string, error) {
+	depths, err := d.q.Depths(ctx, rootIDs(g.roots))
+	if err != nil {
+		return "", err
+	}
+	var known, settling int64
+	var notes []string
+	for i, w := range g.watchers {
+		s := w.Stats()
+		known += s.Report.Files
+		settling += s.Settling
+		path := g.roots[i].config.Path
+		switch {
+		case s.Paused != "":
+			notes = append(notes, path+" is paused: "+s.Paused)
+		case s.Polling:
+			notes = append(notes, path+" is polled")
+		case s.Why != "":
+			notes = append(notes, fmt.Sprintf("%s: %d %% watched", path, 100*s.Watched/max(s.Dirs, 1)))
+		}
+	}
+	for _, path := range g.missing {
+		notes = append(notes, path+" is not there")
+	}
+	todo := depths[queue.Ready].Jobs + depths[queue.Leased].Jobs
+	line := fmt.Sprintf("in step, %s", files(known))
+	if todo > 0 || settling > 0 {
+		line = fmt.Sprintf("syncing, %s to go (%s)", files(todo), humanize.Bytes(uint64(depths[queue.Ready].Bytes+depths[queue.Leased].Bytes)))
+		if settling > 0 {
+			line += fmt.Sprintf(", %s settling", humanize.Comma(settling))
+		}
+	}
+	if n := depths[queue.Failed].Jobs; n > 0 {
+		notes = append(notes, humanize.Comma(n)+" failing")
+	}
+	return strings.Join(append([]string{line}, notes...), "; "), nil
+}
+
+// keyRefused reports whether ImageKit refuses the key.
+func keyRefused(err error) bool {
+	var api *imagekit.Error
+	return errors.As(err, &api) && api.Class == imagekit.Credentials
+}

@@ -1,0 +1,275 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"iksync/cmd/iksync/internal/config"
+	"iksync/queue"
+	"iksync/state"
+)
+
+const (
+	// superviseEvery is how often the daemon looks at itself.
+	superviseEvery = 5 * time.Second
+	// statusEvery is how often the service manager is told how it stands.
+	statusEvery = 15 * time.Second
+	// writeTimeout bounds a look whether the state file takes writes.
+	writeTimeout = 20 * time.Second
+)
+
+// daemon is one `iksync run`.
+type daemon struct {
+	*app
+	configFile string
+	stateFile  string
+	level      zap.AtomicLevel
+	log        *zap.Logger
+	db         *state.DB
+	q          *queue.Queue
+	locks      map[string]*os.File // of the roots, by path
+	notify     *notifier
+	cut        chan struct{} // closed when uploads in flight are to be broken off
+	cutOnce    sync.Once
+}
+
+func (a *app) runCommand() *cobra.Command {
+	d := &daemon{app: a, locks: make(map[string]*os.File), cut: make(chan struct{})}
+	cmd := &cobra.Command{
+		Use:   "run --config FILE",
+		Short: "Keep the library in step until told to stop",
+		Long: `run watches the roots and uploads what is new or changed as soon as it has been
+quiet for a while, scans them from time to time as a safety net, and goes on until
+SIGTERM or SIGINT: uploads in flight may then finish within shutdown_grace; a second
+signal breaks them off. SIGHUP reads the configuration again; one that is wrong is
+refused, and the old one stays.
+
+It reports to systemd (Type=notify) and feeds its watchdog while it makes progress.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
+	}
+	cmd.Flags().StringVar(&d.configFile, "config", "", "configuration `file` (YAML)")
+	cmd.Flags().StringVar(&d.stateFile, "state", "", "state `file` (default: the configuration's, else $XDG_STATE_HOME/iksync/iksync.db)")
+	return cmd
+}
+
+func (d *daemon) run(ctx context.Context) (err error) {
+	if d.configFile == "" {
+		return usage("name the configuration with --config")
+	}
+	cfg, err := d.load()
+	if err != nil {
+		return err
+	}
+	if d.level, err = parseLevel(cfg.LogLevel); err != nil {
+		return exit(exitConfig, err)
+	}
+	d.log = newLog(d.err, d.level, cfg.LogFormat, d.terminal, d.getenv("JOURNAL_STREAM") != "")
+	d.notify = newNotifier(d.getenv, d.log)
+	defer func() {
+		for _, lock := range d.locks {
+			err = errors.Join(err, lock.Close())
+		}
+	}()
+	if err := d.open(ctx, cfg); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.db.Close()) }()
+	d.onSecondSignal(func() { d.cutOnce.Do(func() { close(d.cut) }) })
+	return d.follow(ctx, cfg)
+}
+
+// open opens the state file, which may take long when it is brought up to date.
+func (d *daemon) open(ctx context.Context, cfg *config.Config) error {
+	path, err := d.statePath(d.stateFile, cfg.State)
+	if err != nil {
+		return err
+	}
+	if err := outsideRoots("the state file", path, cfg.Roots); err != nil {
+		return err
+	}
+	stop := d.notify.starting()
+	defer stop()
+	if d.db, err = openState(ctx, path); err != nil {
+		return err
+	}
+	d.q = newQueue(d.db)
+	if n, err := d.q.Recover(ctx); err != nil {
+		return errors.Join(err, d.db.Close())
+	} else if n > 0 {
+		d.log.Info("uploads that were in flight when iksync ended are tried again", zap.Int64("jobs", n))
+	}
+	return nil
+}
+
+func (d *daemon) load() (*config.Config, error) {
+	cfg, err := config.LoadForDaemon(d.configFile)
+	if err != nil {
+		return nil, exit(exitConfig, err)
+	}
+	cfg.UploadURL = cmp.Or(d.getenv("IKSYNC_UPLOAD_URL"), cfg.UploadURL)
+	cfg.APIURL = cmp.Or(d.getenv("IKSYNC_API_URL"), cfg.APIURL)
+	return cfg, nil
+}
+
+// follow runs generations of the parts, one for each configuration, until it is
+// told to stop.
+func (d *daemon) follow(ctx context.Context, cfg *config.Config) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	var old sync.WaitGroup // generations that let their last uploads finish
+	defer old.Wait()
+	g, err := d.start(cfg)
+	if err != nil {
+		return err
+	}
+	d.notify.ready()
+	supervise := time.NewTicker(superviseEvery)
+	defer supervise.Stop()
+	next := func(why string, with *config.Config) error {
+		fresh, err := d.start(with)
+		if err != nil {
+			return err
+		}
+		d.log.Info("begins anew", zap.String("why", why))
+		g.cancel()
+		old.Go(func() { <-g.done })
+		g = fresh
+		return nil
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return d.stop(g)
+		case <-g.done:
+			return d.ended(g)
+		case <-hup:
+			d.reload(g, next)
+		case <-supervise.C:
+			if why := g.stale(); why != "" {
+				if err := next(why, g.cfg); err != nil {
+					d.log.Error("the parts could not begin anew; the old ones go on", zap.Error(err))
+				}
+			}
+			d.supervise(ctx, g)
+		}
+	}
+}
+
+// stop lets uploads in flight finish within the grace, then breaks them off.
+func (d *daemon) stop(g *generation) error {
+	d.log.Info("stopping: uploads in flight may finish; a second signal breaks them off",
+		zap.Int64("in_flight", g.pool.Stats().InFlight), zap.Duration("within", g.cfg.ShutdownGrace))
+	d.notify.stopping(g.cfg.ShutdownGrace)
+	g.cancel()
+	grace := time.AfterFunc(g.cfg.ShutdownGrace, func() { d.cutOnce.Do(func() { close(d.cut) }) })
+	defer grace.Stop()
+	<-g.done
+	if g.err != nil {
+		return d.ended(g)
+	}
+	d.log.Info("stopped")
+	return nil
+}
+
+// ended turns the end of a generation that nobody asked for into an exit code.
+func (d *daemon) ended(g *generation) error {
+	if keyRefused(g.err) {
+		return exit(exitKey, fmt.Errorf("ImageKit refuses the private key, so nothing more was sent: %w", g.err))
+	}
+	return exit(exitFailed, g.err)
+}
+
+// reload reads the configuration again and begins anew with it.
+func (d *daemon) reload(g *generation, next func(string, *config.Config) error) {
+	d.notify.reloading()
+	defer d.notify.ready()
+	cfg, err := d.load()
+	if err == nil {
+		err = d.sameState(cfg)
+	}
+	if err != nil {
+		d.log.Error("the new configuration is refused; the old one stays", zap.Error(err))
+		return
+	}
+	before := g.cfg
+	if err := next("the configuration was read again", cfg); err != nil {
+		d.log.Error("the new configuration is refused; the old one stays", zap.Error(err))
+		return
+	}
+	if level, err := parseLevel(cfg.LogLevel); err == nil {
+		d.level.SetLevel(level.Level())
+	}
+	d.log.Info("the configuration was read again", zap.Strings("changes", before.Diff(cfg)))
+}
+
+// sameState refuses another state file, which only a restart can change.
+func (d *daemon) sameState(cfg *config.Config) error {
+	path, err := d.statePath(d.stateFile, cfg.State)
+	if err != nil {
+		return err
+	}
+	here, err := os.Stat(d.db.Path())
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(path)
+	if err != nil || !os.SameFile(here, there) {
+		return fmt.Errorf("the state file can't be changed to %s while iksync runs: restart it", path)
+	}
+	return nil
+}
+
+// supervise feeds the watchdog while every part makes progress, and tells how
+// it stands.
+func (d *daemon) supervise(ctx context.Context, g *generation) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	if why := d.stuck(ctx, g); why != "" {
+		d.log.Error("no progress: the watchdog is not fed", zap.String("part", why))
+		return
+	}
+	d.notify.alive()
+	if !d.notify.wantsStatus() {
+		return
+	}
+	status, err := d.status(ctx, g)
+	if err != nil {
+		d.log.Warn("the queue can't be read", zap.Error(err))
+		return
+	}
+	d.notify.status(status)
+}
+
+// maxSilence is after how long without a sign of life a part is stuck.
+const maxSilence = 90 * time.Second
+
+func (d *daemon) stuck(ctx context.Context, g *generation) string {
+	if time.Since(g.pool.Alive()) > maxSilence {
+		return "uploader"
+	}
+	for _, w := range g.watchers {
+		if time.Since(w.Stats().Alive) > maxSilence {
+			return "watcher"
+		}
+	}
+	wrote := make(chan error, 1)
+	d.db.WriteLater(state.Relaxed, func(*state.Tx) error { return nil }, func(err error) { wrote <- err })
+	select {
+	case <-wrote:
+		return ""
+	case <-ctx.Done():
+		return "state file"
+	}
+}
