@@ -14,12 +14,14 @@ import (
 // different suffix of 32 bits, so a second step is rare and a fifth never seen.
 const maxAlternates = 16
 
-// Enqueue turns changes into jobs, in one durable transaction. What the
-// records or the queue show already is left alone. Batches of some hundred to
-// a thousand are the fastest.
+// Enqueue turns changes into jobs, in one transaction. What the records or the
+// queue show already is left alone. Batches of some hundred to a thousand are the
+// fastest. A job survives the death of the process at once and a power cut with
+// the next fsync; one that a power cut takes is found again by the scan with which
+// every start begins.
 func (q *Queue) Enqueue(ctx context.Context, changes []Change) (Enqueued, error) {
 	var result Enqueued
-	err := q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
+	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		result = Enqueued{}
 		now := q.now().UnixMilli()
 		for i := range changes {
@@ -142,7 +144,7 @@ func remoteFree(tx *state.Tx, c *Change, remote string) (bool, error) {
 // at or after the given time: what a scan that began then did not see may have
 // come since.
 func (q *Queue) Cancel(ctx context.Context, rootID int64, paths []string, before time.Time) error {
-	return q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
+	return q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		for _, path := range paths {
 			if err := tx.Exec(`DELETE FROM jobs WHERE root_id = ? AND path = ? AND leased = 0 AND updated_at < ?`, rootID, []byte(path), before.UnixMilli()); err != nil {
 				return fmt.Errorf("cancel the job of %q: %w", path, err)

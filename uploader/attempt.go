@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/zeebo/xxh3"
+	"go.uber.org/zap"
 
 	"iksync/queue"
 	"iksync/state"
@@ -190,6 +191,7 @@ func (p *Pool) record(job *queue.Job, asset *imagekit.Asset, st state.Stat, sum 
 	if version == "" {
 		version = asset.FileID
 	}
+	p.o.Log.Debug("uploaded", zap.String("path", job.Path), zap.String("remote_path", asset.FilePath), zap.String("file_id", asset.FileID), zap.Int64("bytes", st.Size))
 	p.stats.uploaded.Add(1)
 	p.stats.uploadedBytes.Add(st.Size)
 	p.q.Complete(job, &state.File{
