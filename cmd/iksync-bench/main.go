@@ -5,6 +5,7 @@
 //
 //	go run ./cmd/iksync-bench            every row of README's table
 //	go run ./cmd/iksync-bench -row small -runs 5
+//	go run ./cmd/iksync-bench -react 100,100000   how fast the daemon reacts to a new file
 //	go run ./cmd/iksync-bench photos DIR
 package main
 
@@ -15,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 )
 
@@ -43,6 +45,7 @@ func run(ctx context.Context, args []string) error {
 	runs := fs.Int("runs", 3, "runs of each, turn by turn; medians are reported")
 	workers := fs.Int("workers", 16, "uploads at once")
 	dir := fs.String("dir", "", "where corpora and state files are made (default: a temporary directory)")
+	react := fs.String("react", "", "comma-separated numbers of watched directories: measure the daemon's time from a closed file to its request instead")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -54,5 +57,17 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer b.close()
+	if *react != "" {
+		for n := range strings.SplitSeq(*react, ",") {
+			dirs, err := strconv.Atoi(n)
+			if err != nil || dirs < 1 {
+				return fmt.Errorf("-react %s: not a number of directories", n)
+			}
+			if err := b.react(ctx, dirs); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	return b.measure(ctx, *rows)
 }
