@@ -42,7 +42,7 @@ func (q *Queue) ClaimMixed(ctx context.Context, roots []int64, n, big int, lease
 			return err
 		}
 		if len(jobs) == 0 {
-			next, err = earliest(tx, string(ids))
+			next, err = earliest(tx, string(ids), now)
 			return err
 		}
 		// The lease is the time until which nobody else claims the job: one whose
@@ -164,9 +164,10 @@ func ready(tx *state.Tx, roots string, l lane, most int, limit int64, picked []J
 	return jobs, rows.Err()
 }
 
-func earliest(tx *state.Tx, roots string) (time.Time, error) {
+// earliest is when the next backoff ends; the zero time when no job waits for one.
+func earliest(tx *state.Tx, roots string, now time.Time) (time.Time, error) {
 	var ms sql.NullInt64
-	err := tx.QueryRow(`SELECT min(not_before) FROM jobs WHERE state = 0 AND leased = 0 AND +root_id IN (SELECT value FROM json_each(?))`, roots).Scan(&ms)
+	err := tx.QueryRow(`SELECT min(not_before) FROM jobs WHERE state = 0 AND leased = 0 AND not_before > ? AND +root_id IN (SELECT value FROM json_each(?))`, now.UnixMilli(), roots).Scan(&ms)
 	if err != nil || !ms.Valid {
 		return time.Time{}, err
 	}

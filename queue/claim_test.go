@@ -177,3 +177,66 @@ func TestALateWorkerDoesNotFinishAnothersJob(t *testing.T) {
 		}
 	}
 }
+
+// New files must not starve the backlog, nor wait for it.
+func TestOneOfFourClaimedJobsIsOfTheBacklog(t *testing.T) {
+	f := open(t)
+	var changes []queue.Change
+	for i := range 20 {
+		old, fresh := f.change(fmt.Sprintf("old%02d", i), 1), f.change(fmt.Sprintf("new%02d", i), 1)
+		fresh.Priority = 1
+		changes = append(changes, old, fresh)
+	}
+	f.enqueue(changes...)
+	count := func(jobs []queue.Job) (fresh, old int) {
+		for _, j := range jobs {
+			if strings.HasPrefix(j.Path, "new") {
+				fresh++
+			} else {
+				old++
+			}
+		}
+		return fresh, old
+	}
+	for _, want := range [][2]int{{6, 2}, {6, 2}, {6, 2}, {2, 6}, {0, 8}} {
+		jobs, _, err := f.q.ClaimMixed(t.Context(), []int64{f.root}, 8, 8, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fresh, old := count(jobs); fresh != want[0] || old != want[1] {
+			t.Errorf("claimed %d new and %d old, should be %v", fresh, old, want)
+		}
+	}
+}
+
+// Big files must not take every worker.
+func TestNoMoreBigFilesAreClaimedThanThereIsRoomFor(t *testing.T) {
+	f := open(t)
+	var changes []queue.Change
+	for i := range 10 {
+		big := f.change(fmt.Sprintf("big%d", i), 1)
+		big.Stat.Size = queue.BigFile
+		changes = append(changes, big)
+	}
+	for i := range 4 {
+		changes = append(changes, f.change(fmt.Sprintf("small%d", i), 1))
+	}
+	f.enqueue(changes...)
+	for _, want := range []struct{ room, big, small int }{{2, 2, 4}, {0, 0, 0}, {3, 3, 0}, {100, 5, 0}} {
+		jobs, _, err := f.q.ClaimMixed(t.Context(), []int64{f.root}, 8, want.room, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var big, small int
+		for _, j := range jobs {
+			if j.Stat.Size >= queue.BigFile {
+				big++
+			} else {
+				small++
+			}
+		}
+		if big != want.big || small != want.small {
+			t.Errorf("with room for %d: claimed %d big and %d small, should be %d and %d", want.room, big, small, want.big, want.small)
+		}
+	}
+}
