@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 )
 
 // Asset is what ImageKit says of a stored file. Name and FilePath are the truth
@@ -25,38 +26,44 @@ type Asset struct {
 // assetJSON is decoded leniently: ImageKit's numbers are JSON numbers of any
 // form, and nulls are real.
 type assetJSON struct {
-	FileID       string   `json:"fileId"`
-	Name         string   `json:"name"`
-	FilePath     string   `json:"filePath"`
-	URL          string   `json:"url"`
-	ThumbnailURL string   `json:"thumbnailUrl"`
-	Thumbnail    string   `json:"thumbnail"` // in listings and details
-	FileType     string   `json:"fileType"`
-	Size         *float64 `json:"size"`
-	Width        *float64 `json:"width"`
-	Height       *float64 `json:"height"`
+	FileID       string `json:"fileId"`
+	Name         string `json:"name"`
+	FilePath     string `json:"filePath"`
+	URL          string `json:"url"`
+	ThumbnailURL string `json:"thumbnailUrl"`
+	Thumbnail    string `json:"thumbnail"` // in listings and details
+	FileType     string `json:"fileType"`
+	Size         number `json:"size"`
+	Width        number `json:"width"`
+	Height       number `json:"height"`
 	VersionInfo  struct {
 		ID string `json:"id"`
 	} `json:"versionInfo"`
 }
 
-// mostWhole is up to where a float64 holds every whole number.
-const mostWhole = 1 << 53
+// number is a whole number of zero or more. Anything else counts as not given.
+type number struct {
+	value int64
+	given bool
+}
+
+func (n *number) UnmarshalJSON(text []byte) error {
+	const most = 1 << 53 // up to here a float64 holds every whole number
+	f, err := strconv.ParseFloat(string(text), 64)
+	if err == nil && f >= 0 && f <= most {
+		*n = number{int64(f), true}
+	}
+	return nil
+}
 
 func (a *assetJSON) asset(raw []byte) *Asset {
-	whole := func(f *float64) int64 {
-		if f == nil || *f < 0 || *f > mostWhole {
-			return 0
-		}
-		return int64(*f)
-	}
 	thumbnail := a.ThumbnailURL
 	if thumbnail == "" {
 		thumbnail = a.Thumbnail
 	}
 	return &Asset{
 		FileID: a.FileID, VersionID: a.VersionInfo.ID, Name: a.Name, FilePath: a.FilePath, URL: a.URL,
-		ThumbnailURL: thumbnail, FileType: a.FileType, Size: whole(a.Size), Width: whole(a.Width), Height: whole(a.Height), Raw: raw,
+		ThumbnailURL: thumbnail, FileType: a.FileType, Size: a.Size.value, Width: a.Width.value, Height: a.Height.value, Raw: raw,
 	}
 }
 
@@ -75,7 +82,7 @@ func decodeAsset(ans *answer) (*Asset, error) {
 		return nil, ans.broken("upload", fmt.Errorf("it has no fileId"))
 	case a.FilePath == "" || a.FilePath[0] != '/':
 		return nil, ans.broken("upload", fmt.Errorf("its filePath is %q", a.FilePath))
-	case a.Size == nil || *a.Size < 0 || *a.Size > mostWhole:
+	case !a.Size.given:
 		return nil, ans.broken("upload", fmt.Errorf("it has no size"))
 	}
 	return a.asset(ans.body), nil

@@ -74,7 +74,7 @@ func New(o Options) (*Client, error) {
 	conns := orDefault(o.MaxConns, 16)
 	c.transport = &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 20 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:           dialer(),
 		TLSHandshakeTimeout:   20 * time.Second,
 		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
 		MaxIdleConns:          2 * conns,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/url"
 	"path"
-	"strconv"
 	"strings"
 )
 
@@ -19,7 +18,7 @@ func (c *Client) Find(ctx context.Context, filePath string) (*Asset, error) {
 	ans, err := c.get(ctx, "/files", url.Values{
 		"path":        {folder},
 		"limit":       {"10"},
-		"searchQuery": {`type = "file" AND name = ` + strconv.Quote(name)},
+		"searchQuery": {`type = "file" AND name = "` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`},
 	})
 	if err != nil {
 		return nil, err

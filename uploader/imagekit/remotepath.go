@@ -173,6 +173,9 @@ func CheckName(name string) error {
 	if name == "" {
 		return errors.New("the name is empty")
 	}
+	if strings.Trim(name, ".") == "" {
+		return fmt.Errorf("%q is not a file's name", name)
+	}
 	var mapped strings.Builder
 	mapName(&mapped, name, true)
 	if mapped.String() != name {

@@ -57,10 +57,10 @@ func (c *Client) Upload(ctx context.Context, u *Upload) (*Asset, error) {
 	if length <= maxBuffered {
 		return c.uploadSmall(ctx, u, head, tail, boundary)
 	}
-	body := &uploadBody{stall: c.stall, answer: c.answerTimeout, sent: u.Sent,
-		head: head, source: u.Source.reader, left: u.Source.size, tail: tail}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	body := &uploadBody{ctx: ctx, stall: c.stall, answer: c.answerTimeout, sent: u.Sent,
+		head: head, source: u.Source.reader, left: u.Source.size, tail: tail}
 	body.watch(cancel)
 
 	ans, err := c.do(c.uploadRequest(ctx, body, length, boundary))
@@ -189,6 +189,7 @@ var (
 // The transport may go on reading it after the request has returned (an answer
 // that came early): end keeps it from the source from then on.
 type uploadBody struct {
+	ctx    context.Context // the transport waits for its last Read, so Read must end with it
 	stall  time.Duration
 	answer time.Duration
 	sent   *atomic.Int64
@@ -237,7 +238,7 @@ func (b *uploadBody) Read(p []byte) (n int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case b.ended:
+	case b.ended || b.ctx.Err() != nil:
 		return 0, errEnded
 	case len(b.head) > 0:
 		n = copy(p, b.head)

@@ -198,16 +198,16 @@ func TestAFileOfAnySizeArrivesWhole(t *testing.T) {
 	}
 }
 
-func TestAQueuedVideoHasNoFileID(t *testing.T) {
-	s, c, _ := newEmulator(t, emulator.Behaviour{})
+func TestAQueuedVideoHasNoFileIDUntilItIsFound(t *testing.T) {
+	_, c, _ := newEmulator(t, emulator.Behaviour{})
 	u := bytesUpload("/v.mp4", "\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom........")
 	u.Params.Transformation = json.RawMessage(`{"pre":"w-300"}`)
 	asset, err := c.Upload(t.Context(), u)
 	if err != nil || asset.FileID != "" || !bytes.Contains(asset.Raw, []byte("queued")) {
 		t.Errorf("%+v, %v", asset, err)
 	}
-	if len(s.Assets()) != 0 {
-		t.Error("the emulator stored it at once")
+	if found, err := c.Find(t.Context(), "/v.mp4"); err != nil || found == nil || found.FileID == "" {
+		t.Errorf("%+v, %v", found, err)
 	}
 }
 
