@@ -131,7 +131,7 @@ func (l lane) priorities() (from, to int) {
 func ready(tx *state.Tx, roots string, l lane, most int, limit int64, picked []Job, now time.Time) ([]Job, error) {
 	from, to := l.priorities()
 	rows, err := tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
-			j.remote_path, j.attempts, j.accepted, f.size, f.hash
+			j.remote_path, j.attempts, j.accepted, f.size, f.hash, f.version_id
 		FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
 		WHERE j.state = 0 AND j.priority BETWEEN ? AND ? AND j.not_before <= ? AND j.remote_path IS NOT NULL AND j.size < ?
 			AND +j.root_id IN (SELECT value FROM json_each(?)) AND j.id NOT IN (SELECT value FROM json_each(?))
@@ -145,10 +145,10 @@ func ready(tx *state.Tx, roots string, l lane, most int, limit int64, picked []J
 		var j Job
 		var path, accepted, hash []byte
 		var dev, ino int64
-		var remote sql.NullString
+		var remote, version sql.NullString
 		var size sql.NullInt64
 		if err := rows.Scan(&j.ID, &j.RootID, &path, &j.Gen, &j.Stat.Size, &j.Stat.MtimeNs, &j.Stat.CtimeNs, &dev, &ino,
-			&remote, &j.Attempts, &accepted, &size, &hash); err != nil {
+			&remote, &j.Attempts, &accepted, &size, &hash, &version); err != nil {
 			return nil, err
 		}
 		j.Path, j.RemotePath = string(path), remote.String
@@ -157,7 +157,7 @@ func ready(tx *state.Tx, roots string, l lane, most int, limit int64, picked []J
 			j.Accepted = (*state.Hash)(accepted)
 		}
 		if len(hash) == len(j.Hash) {
-			j.Recorded, j.Size, j.Hash = true, size.Int64, state.Hash(hash)
+			j.Recorded, j.Size, j.Hash, j.VersionID = true, size.Int64, state.Hash(hash), version.String
 		}
 		jobs = append(jobs, j)
 	}

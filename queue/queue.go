@@ -67,9 +67,10 @@ type Job struct {
 	RemotePath string
 	Attempts   int         // failed attempts so far
 	Accepted   *state.Hash // content that ImageKit accepted without naming a fileId yet
-	Recorded   bool        // the path has a record: its size and hash follow
+	Recorded   bool        // the path has a record: its size, hash and version follow
 	Size       int64
 	Hash       state.Hash
+	VersionID  string
 	lease      int64 // the claim's token
 }
 

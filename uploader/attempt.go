@@ -173,7 +173,7 @@ func (p *Pool) lookUp(ctx context.Context, job *queue.Job, st state.Stat) {
 		p.settle(ctx, job, err)
 		return
 	}
-	if asset == nil {
+	if asset == nil || job.Recorded && asset.VersionID == job.VersionID {
 		p.retry(job, queue.Failure{Class: "accepted", Reason: "ImageKit has accepted the file and does not list it yet", Accepted: job.Accepted,
 			NotBefore: time.Now().Add(backoff(job.Attempts, firstPause, longPause))})
 		return

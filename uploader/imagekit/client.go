@@ -1,6 +1,7 @@
 package imagekit
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -73,17 +74,16 @@ func New(o Options) (*Client, error) {
 	}
 	conns := orDefault(o.MaxConns, 16)
 	c.transport = &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           dialer(),
-		TLSHandshakeTimeout:   20 * time.Second,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
-		MaxIdleConns:          2 * conns,
-		MaxIdleConnsPerHost:   conns,
-		IdleConnTimeout:       90 * time.Second,
-		ExpectContinueTimeout: time.Second,
-		WriteBufferSize:       64 << 10,
-		ReadBufferSize:        8 << 10,
-		DisableCompression:    true,
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         dialer(),
+		TLSHandshakeTimeout: 20 * time.Second,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		MaxIdleConns:        2 * conns,
+		MaxIdleConnsPerHost: conns,
+		IdleConnTimeout:     90 * time.Second,
+		WriteBufferSize:     64 << 10,
+		ReadBufferSize:      8 << 10,
+		DisableCompression:  true,
 		// One connection a worker: HTTP/2 would send all uploads through one, under one
 		// flow-control window, and breaks on it (imagekit-java issue 28).
 		Protocols: http1(),
@@ -155,6 +155,7 @@ func (c *Client) do(req *http.Request) (*answer, error) {
 	defer res.Body.Close()
 	ans := &answer{status: res.StatusCode, header: res.Header, requestID: clip(res.Header.Get("x-ik-requestId"))}
 	ans.body, err = readAnswer(res)
+	c.scrub(req, ans)
 	switch {
 	case err != nil && callerGone(req):
 		return nil, fmt.Errorf("%s: %w", operation(req), req.Context().Err())
@@ -167,6 +168,27 @@ func (c *Client) do(req *http.Request) (*answer, error) {
 	}
 	return ans, nil
 }
+
+// scrub takes the key out of an answer that echoes it: answers are recorded, and
+// their messages shown.
+func (c *Client) scrub(req *http.Request, ans *answer) {
+	encoded := strings.TrimPrefix(req.Header.Get("Authorization"), "Basic ")
+	secret, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return
+	}
+	for _, s := range []string{encoded, strings.TrimSuffix(string(secret), ":")} {
+		if len(s) >= shortestSecret && bytes.Contains(ans.body, []byte(s)) {
+			ans.body = bytes.ReplaceAll(ans.body, []byte(s), []byte(redacted))
+		}
+		if len(s) >= shortestSecret {
+			ans.requestID = strings.ReplaceAll(ans.requestID, s, redacted)
+		}
+	}
+}
+
+// shortestSecret keeps a test's key of a letter from being found everywhere.
+const shortestSecret = 8
 
 // readAnswer reads one byte more than the most that is taken.
 func readAnswer(res *http.Response) ([]byte, error) {

@@ -122,6 +122,10 @@ func refusal(op string, a *answer, now time.Time) *Error {
 		if strings.Contains(message, "limit") || strings.Contains(message, "quota") || strings.Contains(message, "storage") {
 			e.Class = Account
 		}
+	case op == "upload" && (s == http.StatusNotFound || s == http.StatusMethodNotAllowed):
+		// No file causes this: nothing is served at the URL.
+		e.Class = Account
+		e.Message = "nothing is served at the configured upload URL: " + e.Message
 	case s == http.StatusTooManyRequests:
 		e.Class = Throttled
 		e.RetryAfter = retryAfter(a.header, now)

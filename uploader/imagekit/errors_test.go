@@ -45,7 +45,7 @@ func TestEveryRefusalHasItsClass(t *testing.T) {
 		{"a disabled account is refused credentials", 403, message("Your account is disabled."), imagekit.Credentials, "", false},
 		{"a full storage concerns the account", 403, message("Your account has exceeded its storage."), imagekit.Account, "", false},
 		{"an upload limit by 403 concerns the account", 403, message("Upload limit exceeded."), imagekit.Account, "", false},
-		{"what does not exist concerns the file", 404, message("The requested file does not exist."), imagekit.File, "", false},
+		{"a URL where nothing is served concerns them all", 404, message("The requested file does not exist."), imagekit.Account, "nothing is served at the configured upload URL: The requested file does not exist.", false},
 		{"a conflict concerns the file", 409, message("File exists."), imagekit.File, "", false},
 		{"too large a body concerns the file", 413, html, imagekit.File, "Request Entity Too Large", false},
 		{"a slow request is tried again", 408, "", imagekit.Transient, "Request Timeout", true},

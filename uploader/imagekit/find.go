@@ -2,6 +2,7 @@ package imagekit
 
 import (
 	"context"
+	"encoding/json"
 	"net/url"
 	"path"
 	"strings"
@@ -23,13 +24,14 @@ func (c *Client) Find(ctx context.Context, filePath string) (*Asset, error) {
 	if err != nil {
 		return nil, err
 	}
-	var items []assetJSON
+	var items []json.RawMessage
 	if err := decode(ans.body, &items); err != nil {
 		return nil, ans.broken("look up "+filePath, err)
 	}
-	for i := range items {
-		if items[i].FilePath == filePath && items[i].FileID != "" {
-			return items[i].asset(ans.body), nil
+	for _, raw := range items {
+		var item assetJSON
+		if err := decode(raw, &item); err == nil && item.FilePath == filePath && item.FileID != "" {
+			return item.asset(raw), nil
 		}
 	}
 	return nil, nil

@@ -2,10 +2,15 @@ package imagekit_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"go.uber.org/zap"
@@ -85,5 +90,33 @@ func TestAnEmptyKeyIsNoKey(t *testing.T) {
 	}
 	if imagekit.NewKey("x").IsZero() {
 		t.Error("a key is none")
+	}
+}
+
+// A hostile or careless server must not get the key into records and logs.
+func TestAKeyThatAnAnswerEchoesIsTakenOut(t *testing.T) {
+	const secret = "private_echoed_0123456789"
+	encoded := base64.StdEncoding.EncodeToString([]byte(secret + ":"))
+	for _, status := range []int{200, 400} {
+		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("x-ik-requestId", encoded)
+			w.WriteHeader(status)
+			fmt.Fprintf(w, `{"fileId":"f","filePath":"/a","size":1,"message":"%s %s"}`, secret, encoded)
+		}))
+		defer web.Close()
+		client, err := imagekit.New(imagekit.Options{Key: imagekit.NewKey(secret), UploadURL: web.URL + "/upload"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		asset, err := client.Upload(t.Context(), &imagekit.Upload{FileName: "a", Source: imagekit.FromReader(strings.NewReader("a"), 1)})
+		text := fmt.Sprint(err)
+		if asset != nil {
+			text += string(asset.Raw)
+		}
+		if strings.Contains(text, secret) || strings.Contains(text, encoded) || !strings.Contains(text, "[redacted]") {
+			t.Errorf("status %d: %s", status, text)
+		}
 	}
 }

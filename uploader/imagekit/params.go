@@ -149,5 +149,5 @@ func (p *Params) Prepares() bool {
 	var t struct {
 		Pre json.RawMessage `json:"pre"`
 	}
-	return json.Unmarshal(p.Transformation, &t) == nil && len(t.Pre) > 0
+	return json.Unmarshal(p.Transformation, &t) == nil && len(t.Pre) > 0 && string(t.Pre) != "null" && string(t.Pre) != `""`
 }
