@@ -89,7 +89,11 @@ func (a *app) run(args []string) int {
 		err = with.err
 	}
 	if err != nil {
-		fmt.Fprintf(a.err, "iksync: %v\n", err)
+		priority := ""
+		if a.getenv("JOURNAL_STREAM") != "" {
+			priority = "<3>" // see sd-daemon(3)
+		}
+		fmt.Fprintf(a.err, "%siksync: %v\n", priority, err)
 	}
 	return code
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"iksync/cmd/iksync/internal/config"
 	"iksync/queue"
@@ -62,6 +63,10 @@ func openState(ctx context.Context, path string) (*state.DB, error) {
 	switch {
 	case errors.As(err, &locked):
 		return nil, exit(exitBusy, err)
+	case err != nil && ctx.Err() != nil:
+		return nil, exit(exitInterrupted, nil)
+	case state.IsFull(err), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EIO):
+		return nil, exit(exitFailed, err) // may be cured by the next start
 	case err != nil:
 		return nil, exit(exitConfig, err)
 	}

@@ -32,7 +32,7 @@ func Key(file string, getenv func(string) string) (key imagekit.Key, warning str
 	if file == "" {
 		if dir := getenv("CREDENTIALS_DIRECTORY"); dir != "" {
 			credential := filepath.Join(dir, KeyCredential)
-			if _, err := os.Stat(credential); err == nil {
+			if _, err := os.Stat(credential); !errors.Is(err, fs.ErrNotExist) {
 				key, _, err := readKey(credential)
 				return key, "", err
 			}
