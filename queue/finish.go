@@ -102,6 +102,9 @@ type Failure struct {
 	NotBefore time.Time // when to try again
 	Dead      bool      // don't try again by itself
 	Free      bool      // the attempt does not count: it was not the file's fault
+	// Stored, when not nil, is recorded all the same: ImageKit has stored something
+	// that is not what the file is by now. Its Stat must be one that no file has.
+	Stored *state.File
 	// Accepted is the content that ImageKit took without naming a fileId yet.
 	Accepted *state.Hash
 }
@@ -109,10 +112,20 @@ type Failure struct {
 // Fail ends an attempt that did not succeed: the job waits for its backoff,
 // or is a dead letter.
 func (q *Queue) Fail(job *Job, f Failure, done func(error)) {
-	q.db.WriteLater(state.Relaxed, func(tx *state.Tx) error { return q.fail(tx, job, f) }, done)
+	durability := state.Relaxed
+	if f.Stored != nil {
+		durability = state.Durable
+	}
+	q.db.WriteLater(durability, func(tx *state.Tx) error { return q.fail(tx, job, f) }, done)
 }
 
 func (q *Queue) fail(tx *state.Tx, job *Job, f Failure) error {
+	if f.Stored != nil {
+		// Where it lies on another path's asset, that path has the fileId already.
+		if err := tx.PutFile(f.Stored); err != nil && !errors.Is(err, state.ErrRemoteTaken) {
+			return err
+		}
+	}
 	next, attempts := Ready, 1
 	if f.Dead {
 		next = Failed
@@ -156,7 +169,11 @@ func (q *Queue) Hold(job *Job, st state.Stat, class, reason string, done func(er
 
 // Release returns jobs that were claimed and not begun, or whose upload was
 // broken off: they are ready at once and no attempt is counted.
+//
+// It wakes whoever waits for jobs even if there are none: the caller may have
+// taken a wake-up that was meant for another.
 func (q *Queue) Release(ctx context.Context, jobs []Job) error {
+	defer q.notify()
 	if len(jobs) == 0 {
 		return nil
 	}

@@ -137,6 +137,10 @@ func (p *Pool) upload(ctx context.Context, root *Root, job *queue.Job, file *os.
 	})
 	// Whatever ImageKit says, a file that changed meanwhile was not what was sent.
 	if after, statErr := statOf(file); statErr != nil || !sameContent(after, st) || errors.Is(err, imagekit.ErrShortSource) {
+		if err == nil && asset.FileID != "" {
+			p.settleChanged(job, p.file(job, asset, state.Stat{Size: st.Size, Dev: st.Dev}, content.sum()))
+			return
+		}
 		err = errors.Join(errChanged, statErr)
 	}
 	if err != nil {
@@ -185,21 +189,26 @@ func (p *Pool) record(job *queue.Job, asset *imagekit.Asset, st state.Stat, sum 
 	if asset.FilePath != job.RemotePath {
 		p.stats.noteMismatch(Mismatch{RootID: job.RootID, Path: job.Path, Asked: job.RemotePath, Given: asset.FilePath})
 	}
-	p.gate.reached()
+	p.reached()
+	p.o.Log.Debug("uploaded", zap.String("path", job.Path), zap.String("remote_path", asset.FilePath), zap.String("file_id", asset.FileID), zap.Int64("bytes", st.Size))
+	p.stats.uploaded.Add(1)
+	p.stats.uploadedBytes.Add(st.Size)
+	p.q.Complete(job, p.file(job, asset, st, sum), p.done(job))
+}
+
+// file is the record of a job's file.
+func (p *Pool) file(job *queue.Job, asset *imagekit.Asset, st state.Stat, sum state.Hash) *state.File {
 	now := time.Now()
 	version := asset.VersionID
 	if version == "" {
 		version = asset.FileID
 	}
-	p.o.Log.Debug("uploaded", zap.String("path", job.Path), zap.String("remote_path", asset.FilePath), zap.String("file_id", asset.FileID), zap.Int64("bytes", st.Size))
-	p.stats.uploaded.Add(1)
-	p.stats.uploadedBytes.Add(st.Size)
-	p.q.Complete(job, &state.File{
+	return &state.File{
 		RootID: job.RootID, Path: job.Path, Stat: st, Hash: sum,
 		FileID: asset.FileID, VersionID: version, Name: asset.Name, RemotePath: asset.FilePath,
 		URL: asset.URL, ThumbnailURL: asset.ThumbnailURL, Width: asset.Width, Height: asset.Height,
 		FileType: asset.FileType, Response: asset.Raw, UploadedAt: now, CheckedAt: now,
-	}, p.done(job))
+	}
 }
 
 // done ends a job when its outcome is on disk, and the pool when it could not

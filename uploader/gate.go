@@ -51,11 +51,14 @@ func (g *gate) unreachable(now time.Time) int {
 	return g.offline
 }
 
-// reached notes an answer, of whatever kind.
-func (g *gate) reached() {
+// reached notes an answer, of whatever kind, and reports whether there was none
+// before.
+func (g *gate) reached() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	before := g.offline
 	g.offline = 0
+	return before > 0
 }
 
 // backoff is full jitter: a random time up to first doubled n times, longest at

@@ -99,6 +99,7 @@ func New(db *state.DB, q *queue.Queue, o Options) *Pool {
 		working: make(map[int64]*queue.Job),
 		failed:  make(chan struct{}),
 	}
+	p.beat.Store(time.Now().UnixNano())
 	for i := range o.Roots {
 		p.roots[o.Roots[i].ID] = &o.Roots[i]
 	}
@@ -212,7 +213,7 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 				wait = pollEvery
 			}
 		}
-		timer.Reset(wait)
+		timer.Reset(min(wait, pollEvery)) // Alive depends on it
 		select {
 		case <-ctx.Done():
 		case <-p.failed:

@@ -327,6 +327,30 @@ func TestAFileThatChangesWhileItIsSentIsSentAgain(t *testing.T) {
 	}
 }
 
+func TestAFileThatChangesAndGoesWhileItIsSentKeepsItsFileID(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, emulator.Behaviour{})
+	r.write("a.mp4", strings.Repeat("a", 3<<20))
+	r.enqueue("a.mp4")
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		r.server.ServeHTTP(w, req) // stored; the file changes before the answer has come, and is gone at the next try
+		f, err := os.OpenFile(filepath.Join(r.dir, "a.mp4"), os.O_WRONLY|os.O_APPEND, 0)
+		if err == nil {
+			_, err = f.WriteString("more")
+			err = errors.Join(err, f.Close(), os.Remove(filepath.Join(r.dir, "a.mp4")))
+		}
+		check(t, err)
+	}))
+	defer web.Close()
+	r.client = newClient(t, web.URL)
+	if stats := r.drain(); stats.Changed != 1 || stats.Vanished != 1 {
+		t.Fatalf("stats %+v", stats)
+	}
+	if f := r.record("a.mp4"); f == nil || f.FileID != r.server.Assets()[0].FileID {
+		t.Errorf("the asset's fileId was lost: %+v", f)
+	}
+}
+
 func TestAPathThatImageKitStoresElsewhereIsRecordedAsItIs(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, emulator.Behaviour{})

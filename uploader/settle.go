@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"iksync/queue"
+	"iksync/state"
 	"iksync/uploader/imagekit"
 )
 
@@ -43,9 +44,7 @@ func (p *Pool) settle(ctx context.Context, job *queue.Job, err error) {
 		p.stats.vanished.Add(1)
 		p.q.Drop(job, p.done(job))
 	case errors.Is(err, errChanged):
-		p.stats.changed.Add(1)
-		p.retry(job, queue.Failure{Class: "changing", Reason: errChanged.Error(),
-			NotBefore: now.Add(max(changedRetry, backoff(job.Attempts, changedRetry, longestRetry)))})
+		p.settleChanged(job, nil)
 	case errors.Is(err, errWrongAnswer):
 		p.retry(job, queue.Failure{Class: imagekit.Transient.String(), Reason: err.Error(),
 			NotBefore: now.Add(backoff(job.Attempts, firstRetry, longestRetry))})
@@ -54,10 +53,26 @@ func (p *Pool) settle(ctx context.Context, job *queue.Job, err error) {
 	}
 }
 
+// settleChanged lets a file that changed while it was sent settle. What was stored of
+// it, if anything, is recorded, so that its fileId is known whatever becomes of
+// the file.
+func (p *Pool) settleChanged(job *queue.Job, stored *state.File) {
+	p.stats.changed.Add(1)
+	p.retry(job, queue.Failure{Class: "changing", Reason: errChanged.Error(), Stored: stored,
+		NotBefore: time.Now().Add(max(changedRetry, backoff(job.Attempts, changedRetry, longestRetry)))})
+}
+
+// reached notes that ImageKit answered.
+func (p *Pool) reached() {
+	if p.gate.reached() {
+		p.o.Log.Info("ImageKit answers again")
+	}
+}
+
 func (p *Pool) settleAPI(job *queue.Job, e *imagekit.Error, now time.Time) {
 	f := queue.Failure{Class: e.Class.String(), Reason: reason(e), RequestID: e.RequestID, Accepted: job.Accepted}
 	if e.Class != imagekit.Offline {
-		p.gate.reached()
+		p.reached()
 	}
 	switch e.Class {
 	case imagekit.Account:
@@ -76,8 +91,11 @@ func (p *Pool) settleAPI(job *queue.Job, e *imagekit.Error, now time.Time) {
 		p.put(job, f)
 	case imagekit.Offline:
 		f.Free = true
-		if n := p.gate.unreachable(now); n > maxOffline && p.o.MaxAttempts > 0 {
+		switch n := p.gate.unreachable(now); {
+		case n > maxOffline && p.o.MaxAttempts > 0:
 			p.fail(e)
+		case n == 1:
+			p.o.Log.Warn("ImageKit can't be reached: uploads wait and are tried again, less and less often up to a minute", zap.String("reason", e.Message))
 		}
 		p.put(job, f)
 	case imagekit.Throttled:

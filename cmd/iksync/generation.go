@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,12 +107,22 @@ func (g *generation) run(ctx context.Context) error {
 }
 
 // lockRoots takes the locks of roots that are new and gives back those that are
-// not configured any more.
-func (d *daemon) lockRoots(configured, there []config.Root) error {
+// not configured any more. When one can't be had, none is taken.
+func (d *daemon) lockRoots(configured, there []config.Root) (err error) {
 	wanted := make(map[string]bool)
-	for _, r := range configured {
+	for _, r := range slices.Concat(configured, there) { // one that was missing has its symlinks resolved only there
 		wanted[r.Path] = true
 	}
+	var taken []string
+	defer func() {
+		if err == nil {
+			return
+		}
+		for _, path := range taken {
+			_ = d.locks[path].Close()
+			delete(d.locks, path)
+		}
+	}()
 	for _, r := range there {
 		if held := d.locks[r.Path]; held != nil {
 			if same(held, r.Path) {
@@ -125,6 +136,7 @@ func (d *daemon) lockRoots(configured, there []config.Root) error {
 			return err
 		}
 		d.locks[r.Path] = lock
+		taken = append(taken, r.Path)
 	}
 	for path, lock := range d.locks {
 		if !wanted[path] {

@@ -81,12 +81,17 @@ func (d *daemon) run(ctx context.Context) (err error) {
 			err = errors.Join(err, lock.Close())
 		}
 	}()
-	if err := d.open(ctx, cfg); err != nil {
+	hup := make(chan os.Signal, 1) // from here on it does not end the process
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	if err := d.open(ctx, cfg); errors.Is(err, context.Canceled) {
+		return nil // told to stop meanwhile
+	} else if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.db.Close()) }()
-	d.onSecondSignal(func() { d.cutOnce.Do(func() { close(d.cut) }) })
-	return d.follow(ctx, cfg)
+	d.onSecondSignal(d.breakOff)
+	return d.follow(ctx, cfg, hup)
 }
 
 // open opens the state file, which may take long when it is brought up to date.
@@ -122,12 +127,12 @@ func (d *daemon) load() (*config.Config, error) {
 	return cfg, nil
 }
 
-// follow runs generations of the parts, one for each configuration, until it is
-// told to stop.
-func (d *daemon) follow(ctx context.Context, cfg *config.Config) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+// breakOff breaks uploads in flight off, those of every generation.
+func (d *daemon) breakOff() { d.cutOnce.Do(func() { close(d.cut) }) }
+
+// follow runs generations of the parts, one for each configuration that comes
+// with hup, until it is told to stop.
+func (d *daemon) follow(ctx context.Context, cfg *config.Config, hup <-chan os.Signal) error {
 	var old sync.WaitGroup // generations that let their last uploads finish
 	defer old.Wait()
 	g, err := d.start(cfg)
@@ -143,39 +148,45 @@ func (d *daemon) follow(ctx context.Context, cfg *config.Config) error {
 			return err
 		}
 		d.log.Info("begins anew", zap.String("why", why))
-		g.cancel()
-		old.Go(func() { <-g.done })
+		before := g
+		before.cancel()
+		old.Go(func() { <-before.done })
 		g = fresh
 		return nil
 	}
 	for {
 		select {
 		case <-ctx.Done():
-			return d.stop(g)
+			return d.stop(g, &old)
 		case <-g.done:
+			d.breakOff()
 			return d.ended(g)
 		case <-hup:
 			d.reload(g, next)
 		case <-supervise.C:
 			if why := g.stale(); why != "" {
-				if err := next(why, g.cfg); err != nil {
-					d.log.Error("the parts could not begin anew; the old ones go on", zap.Error(err))
+				err := next(why, g.cfg)
+				if err == nil {
+					continue // the new ones have shown no sign of life yet
 				}
+				d.log.Error("the parts could not begin anew; the old ones go on", zap.Error(err))
 			}
 			d.supervise(ctx, g)
 		}
 	}
 }
 
-// stop lets uploads in flight finish within the grace, then breaks them off.
-func (d *daemon) stop(g *generation) error {
+// stop lets uploads in flight, also those of old generations, finish within the
+// grace, then breaks them off.
+func (d *daemon) stop(g *generation, old *sync.WaitGroup) error {
 	d.log.Info("stopping: uploads in flight may finish; a second signal breaks them off",
 		zap.Int64("in_flight", g.pool.Stats().InFlight), zap.Duration("within", g.cfg.ShutdownGrace))
 	d.notify.stopping(g.cfg.ShutdownGrace)
 	g.cancel()
-	grace := time.AfterFunc(g.cfg.ShutdownGrace, func() { d.cutOnce.Do(func() { close(d.cut) }) })
+	grace := time.AfterFunc(g.cfg.ShutdownGrace, d.breakOff)
 	defer grace.Stop()
 	<-g.done
+	old.Wait()
 	if g.err != nil {
 		return d.ended(g)
 	}

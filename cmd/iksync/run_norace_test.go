@@ -1,0 +1,6 @@
+//go:build unix && !race
+
+package main
+
+// raceDetector tells that everything takes several times as long.
+const raceDetector = false
