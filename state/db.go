@@ -76,7 +76,7 @@ func (db *DB) open(ctx context.Context) error {
 		"_synchronous":  {"FULL"},
 		"_foreign_keys": {"1"},
 		"_busy_timeout": {"10000"},
-		"_cache_size":   {"-8000"},
+		"_cache_size":   {"-4000"},
 		"_txlock":       {"immediate"},
 	}))
 	if err != nil {

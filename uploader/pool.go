@@ -167,9 +167,13 @@ var errShutdown = errors.New("iksync is stopping")
 // finish returns what was not begun, and waits until all that was is on disk.
 func (p *Pool) finish(unbegun []queue.Job) error {
 	err := p.q.Release(context.Background(), unbegun)
-	// A write that waits comes after all that were handed in before it.
-	flushed := p.db.Write(context.Background(), state.Durable, func(*state.Tx) error { return nil })
-	return errors.Join(p.failure(), err, flushed)
+	return errors.Join(p.failure(), err, p.flush())
+}
+
+// flush waits until every outcome that was handed in is on disk: a write that
+// waits comes after all before it.
+func (p *Pool) flush() error {
+	return p.db.Write(context.Background(), state.Durable, func(*state.Tx) error { return nil })
 }
 
 // dispatch claims jobs and hands them to the workers until there is a reason to stop.
@@ -204,6 +208,12 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 				}
 				if last && next.IsZero() {
 					return
+				}
+				if closing && next.IsZero() && p.stats.inFlight.Load() == 0 {
+					// All that is missing is the fsync of what is done: nothing else comes to share it.
+					if err := p.flush(); err != nil {
+						p.fail(err)
+					}
 				}
 				wait = pollEvery
 				if !next.IsZero() {

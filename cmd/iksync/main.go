@@ -60,7 +60,7 @@ type app struct {
 
 func main() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200) // the heap is a few MB: collecting it less often costs little memory
+		debug.SetGCPercent(150) // the heap is a few MB: collecting it less often costs little memory
 	}
 	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
 	os.Exit(a.run(os.Args[1:]))
