@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
+	"slices"
+	"syscall"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"go.uber.org/zap"
 
 	"iksync/queue"
@@ -24,6 +26,10 @@ const settleBatch = 512
 
 // settleDue queues the paths that were quiet for long enough.
 func (w *Watcher) settleDue(ctx context.Context, now time.Time) error {
+	if w.settling.dueEntry(now) == nil {
+		return nil
+	}
+	w.lookAtRoot() // another directory in its place is not to be taken for it
 	if w.Paused() {
 		return nil
 	}
@@ -37,6 +43,7 @@ func (w *Watcher) settleDue(ctx context.Context, now time.Time) error {
 			if e == nil {
 				return nil
 			}
+			w.alive()
 			batch = batch[:0]
 		}
 		if c, ok := w.look(e, now); ok {
@@ -48,12 +55,16 @@ func (w *Watcher) settleDue(ctx context.Context, now time.Time) error {
 // look decides about a path that was quiet. It is dropped unless it must go on
 // settling.
 func (w *Watcher) look(e *unsettled, now time.Time) (queue.Change, bool) {
-	full := filepath.Join(w.o.Root.Path, e.path)
-	info, err := os.Lstat(full)
+	info, err := os.Lstat(w.onDisk(e.path))
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 && w.o.Symlinks == FollowInside {
 		// Where it leads to is for a scan to follow, which knows the whole way.
 		w.scanLater(parent(e.path))
 		w.settling.drop(e)
+		return queue.Change{}, false
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+		w.log.Debug("can't be looked at; it is tried again", zap.String("path", e.path), zap.Error(err))
+		w.settling.putOff(e, now.Add(w.o.Poll))
 		return queue.Change{}, false
 	}
 	if err != nil || !info.Mode().IsRegular() {
@@ -145,8 +156,9 @@ func (w *Watcher) scanFull(ctx context.Context) error {
 			return ctx.Err()
 		case <-w.full:
 		}
+		w.lookAtRoot()
 		if w.Paused() {
-			continue
+			continue // it is scanned when it is back
 		}
 		if err := w.scanOnce(ctx); err != nil {
 			return err
@@ -156,93 +168,128 @@ func (w *Watcher) scanFull(ctx context.Context) error {
 
 func (w *Watcher) scanOnce(ctx context.Context) error {
 	began := time.Now()
-	changed := make(map[string]int64)
+	noRoom := make(map[string]state.Stat)
 	o := w.o.Options
 	o.Watch = func(dir string, st state.Stat) {
-		w.watch(dir, true)
-		if w.tree.isShort() {
-			changed[dir] = st.MtimeNs
+		if !w.watch(dir, st, true) {
+			noRoom[dir] = st
 		}
 	}
 	var unannounced int64
-	first := w.scans.Load() == 0
+	previous := w.lastScan.Load()
+	missed := w.missed.Swap(false)
 	o.Unsettled = func(p string, st state.Stat) bool {
 		if w.unsettled(p, st) {
 			return true
 		}
-		unannounced++
+		if w.unannounced(st, previous) {
+			unannounced++
+		}
 		return false
 	}
-	w.beginFull()
+	o.Young = w.young
+	w.beginFull(missed)
 	s := NewScanner(w.q, o)
 	w.scanning.Store(s)
 	err := s.Run(ctx)
-	w.scanning.Store(nil)
 	report := s.Report()
 	w.last.Store(&report)
+	w.scanning.Store(nil)
 	w.endFull(err == nil)
 	if err != nil {
+		w.missed.Store(w.missed.Load() || missed)
 		return w.scanFailed(ctx, err)
 	}
-	w.preferRecent(changed)
+	w.failure.Store(nil)
+	w.preferRecent(noRoom)
 	w.sayCoverage()
 	w.scans.Add(1)
 	w.lastScan.Store(time.Now().UnixNano())
-	w.listen(first, unannounced)
-	w.log.Info("scanned", zap.Int64("files", report.Files), zap.Int64("directories", report.Dirs), zap.Int64("queued", report.Queued),
-		zap.Int64("in_step", report.InStep), zap.Int64("unreadable", report.Problems), zap.Duration("took", time.Since(began)))
-	for _, p := range report.Problem {
-		w.log.Warn("can't be looked at", zap.String("path", p.Path), zap.Error(p.Err))
+	if !missed && !w.missed.Load() {
+		w.listen(unannounced)
 	}
+	// Polls that find nothing are not worth a line each.
+	level := zap.DebugLevel
+	if previous == 0 || report.Queued > 0 || !w.mode.Load().polling && !w.tree.isShort() {
+		level = zap.InfoLevel
+	}
+	w.log.Log(level, "scanned", zap.Int64("files", report.Files), zap.Int64("directories", report.Dirs), zap.Int64("queued", report.Queued),
+		zap.Int64("in_step", report.InStep), zap.Int64("unreadable", report.Problems), zap.Duration("took", time.Since(began)))
+	w.sayProblems(report.Problem)
 	return nil
+}
+
+// sayProblems tells what can't be looked at, each once for as long as it lasts.
+func (w *Watcher) sayProblems(problems []Problem) {
+	said := w.problems
+	w.problems = make(map[string]bool, len(problems))
+	for _, p := range problems {
+		w.problems[p.Path] = true
+		if !said[p.Path] {
+			w.log.Warn("can't be looked at", zap.String("path", p.Path), zap.Error(p.Err))
+		}
+	}
+}
+
+// unannounced reports whether a differing file shows that an event did not
+// come: it was changed since the end of the previous scan (0 is none), by when
+// all was watched, and so long ago that an event would have been followed.
+// Symlinks lead to changes that are announced under another name.
+func (w *Watcher) unannounced(st state.Stat, previous int64) bool {
+	return previous > 0 && st.CtimeNs > previous && time.Since(time.Unix(0, st.CtimeNs)) >= late*w.o.Settle &&
+		w.settlingNow.Load() <= settleBatch && w.o.Symlinks == SkipSymlinks && !w.tree.isShort()
 }
 
 // listen turns to polling when rescan after rescan finds what no event
 // announced: then events don't come, whatever the reason.
-func (w *Watcher) listen(first bool, unannounced int64) {
-	if first || unannounced == 0 || w.tree.isShort() {
+func (w *Watcher) listen(unannounced int64) {
+	if unannounced == 0 {
 		w.silences = 0
 		return
 	}
 	w.silences++
 	if w.silences >= silent {
-		w.poll("rescans keep finding changes that no event announced")
+		w.poll("rescans keep finding changes that no event announced; it stays so until iksync is started again")
 	}
 }
 
 // unsettled takes on a differing file that was written so lately that it may
 // still be being written: it settles like one that an event told of.
 func (w *Watcher) unsettled(p string, st state.Stat) bool {
-	age := time.Since(time.Unix(0, max(st.CtimeNs, st.MtimeNs)))
-	if age >= w.o.Settle {
+	at := st.CtimeNs
+	if at == 0 {
+		at = st.MtimeNs
+	}
+	if time.Since(time.Unix(0, at)) >= w.o.Settle {
 		return false
 	}
 	w.dirty.put(p, 0)
 	return true
 }
 
+// young takes on a file that the filters find too young: it is looked at again
+// when it is old enough.
+func (w *Watcher) young(p string) { w.dirty.put(p, 0) }
+
 // scanBelow scans new directories.
 func (w *Watcher) scanBelow(ctx context.Context) error {
 	for {
-		var dir string
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case dir = <-w.below:
+		case <-w.below.notify:
 		}
-		if w.Paused() {
+		dirs := topmost(w.below.take())
+		if len(dirs) > subtreeQueue {
+			w.rescan()
 			continue
 		}
-		o := w.o.Options
-		o.Watch = func(d string, _ state.Stat) { w.watch(d, false) }
-		o.Unsettled = w.unsettled
-		o.Priority = eventPriority
-		err := NewScanner(w.q, o).RunBelow(ctx, dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // gone again
-		}
-		if err != nil {
-			if err := w.scanFailed(ctx, err); err != nil {
+		for _, dir := range dirs {
+			w.lookAtRoot()
+			if w.Paused() {
+				break // all is scanned when it is back
+			}
+			if err := w.scanDir(ctx, dir); err != nil {
 				return err
 			}
 		}
@@ -252,29 +299,81 @@ func (w *Watcher) scanBelow(ctx context.Context) error {
 	}
 }
 
+// topmost returns the directories that are not below another of them, in order.
+func topmost(dirs map[string]fsnotify.Op) []string {
+	if _, root := dirs[""]; root {
+		return []string{""}
+	}
+	var top []string
+dirs:
+	for dir := range dirs {
+		for up := path.Dir(dir); up != "."; up = path.Dir(up) {
+			if _, ok := dirs[up]; ok {
+				continue dirs
+			}
+		}
+		top = append(top, dir)
+	}
+	slices.Sort(top)
+	return top
+}
+
+// scanDir scans a directory and what is below it.
+func (w *Watcher) scanDir(ctx context.Context, dir string) error {
+	o := w.o.Options
+	o.Watch = func(d string, st state.Stat) { w.watch(d, st, false) }
+	o.Unsettled = w.unsettled
+	o.Young = w.young
+	o.Priority = eventPriority
+	err := NewScanner(w.q, o).RunBelow(ctx, dir)
+	switch {
+	case err == nil:
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP): // gone again
+	case errors.Is(err, fs.ErrPermission) && ctx.Err() == nil:
+		// A full scan reports it; an event tells when it may be read.
+		w.log.Debug("can't be looked at", zap.String("path", dir), zap.Error(err))
+	default:
+		return w.scanFailed(ctx, err)
+	}
+	return nil
+}
+
 // scanFailed tells an error of the tree, which is waited out, from one of the
 // state file, which ends the watcher.
 func (w *Watcher) scanFailed(ctx context.Context, err error) error {
 	var inTree *fs.PathError
 	var call *os.SyscallError
-	if ctx.Err() == nil && (errors.As(err, &inTree) || errors.As(err, &call)) {
-		w.log.Warn("a scan could not be completed; nothing is inferred from it", zap.Error(err))
-		w.lookAtRoot()
-		return nil
+	if ctx.Err() != nil || !errors.As(err, &inTree) && !errors.As(err, &call) {
+		return err
 	}
-	return err
+	level, why := zap.WarnLevel, err.Error()
+	if before := w.failure.Swap(&why); before != nil && *before == why {
+		level = zap.DebugLevel // said already
+	}
+	w.log.Log(level, "a scan could not be completed; nothing is inferred from it, and it is tried again", zap.Error(err))
+	w.lookAtRoot()
+	return nil
 }
 
 // lookAtRoot pauses the root when it is not the directory that it was, and
 // resumes when it is again.
 func (w *Watcher) lookAtRoot() {
+	w.rootMu.Lock()
+	defer w.rootMu.Unlock()
 	identity, err := identify(w.o.Root.Path)
 	why := ""
 	switch {
 	case err != nil:
 		why = fmt.Sprintf("it can't be reached: %v", err)
-	case identity != w.identity:
+	case w.identity == rootIdentity{}: // seen for the first time
+	case !identity.same(w.identity):
 		why = "another directory is mounted or has been made in its place"
+	case identity != w.identity: // mounted again: the watches ended with the mount
+		w.missed.Store(true)
+		w.rescan()
+	}
+	if why == "" {
+		w.identity = identity
 	}
 	before := w.paused.Load()
 	switch {
@@ -282,6 +381,7 @@ func (w *Watcher) lookAtRoot() {
 		w.paused.Store(&why)
 		w.log.Error("the root is paused: nothing is inferred from its absence, and it resumes by itself", zap.String("why", why))
 	case why == "" && before != nil:
+		w.missed.Store(true)
 		w.paused.Store(nil)
 		w.log.Info("the root is back")
 		w.rescan()

@@ -13,6 +13,15 @@ type rootIdentity struct {
 	fs  [2]int32
 	dev uint64
 	ino uint64
+	// mount is that of the directory; a mount that is made again has another, and
+	// is the same root. 0 where the kernel does not tell.
+	mount uint64
+}
+
+// same reports whether both are the same directory.
+func (r rootIdentity) same(o rootIdentity) bool {
+	r.mount = o.mount
+	return r == o
 }
 
 func identify(path string) (rootIdentity, error) {
@@ -24,6 +33,10 @@ func identify(path string) (rootIdentity, error) {
 		return rootIdentity{}, &os.PathError{Op: "stat", Path: path, Err: unix.ENOTDIR}
 	}
 	id := rootIdentity{ino: st.Ino}
+	var stx unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_MNT_ID, &stx); err == nil && stx.Mask&unix.STATX_MNT_ID != 0 {
+		id.mount = stx.Mnt_id
+	}
 	var fs unix.Statfs_t
 	if err := unix.Statfs(path, &fs); err == nil && fs.Fsid.Val != [2]int32{} {
 		id.fs = fs.Fsid.Val

@@ -14,6 +14,9 @@ type rootIdentity struct {
 	dev, ino uint64
 }
 
+// same reports whether both are the same directory.
+func (r rootIdentity) same(o rootIdentity) bool { return r == o }
+
 func identify(path string) (rootIdentity, error) {
 	info, err := os.Stat(path)
 	if err != nil {

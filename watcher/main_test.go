@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -95,6 +96,10 @@ func (t *tree) write(paths ...string) {
 
 func (t *tree) scan() watcher.Report {
 	t.Helper()
+	// A job of the millisecond in which a scan begins is not cancelled by it.
+	for last := time.Now().UnixMilli(); time.Now().UnixMilli() == last; {
+		runtime.Gosched()
+	}
 	s := watcher.NewScanner(t.q, t.o)
 	t.must(s.Run(t.Context()))
 	r := s.Report()

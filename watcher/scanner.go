@@ -42,6 +42,9 @@ type Options struct {
 	// Unsettled, when not nil, is asked about each file that differs; when it
 	// says true the file is not queued, because it is seen to otherwise.
 	Unsettled func(path string, st state.Stat) bool
+	// Young, when not nil, is called with each file that the filters leave out
+	// only because it is too young.
+	Young func(path string)
 }
 
 const (
@@ -95,25 +98,36 @@ func (s *Scanner) RunBelow(ctx context.Context, below string) error {
 		return fmt.Errorf("scan root %s: %w", s.o.Root.Path, err)
 	}
 	defer func() { top.close() }()
+	if s.links, err = os.OpenRoot(s.o.Root.Path); err != nil {
+		return fmt.Errorf("scan root %s: %w", s.o.Root.Path, err)
+	}
+	defer s.links.Close()
 	scope := s.o.Filter.Root()
 	if below != "" {
+		way := 0 // length of the path of top
 		for name := range strings.SplitSeq(below, "/") {
 			inner, decision := scope.Enter(name)
 			if decision.Excluded {
 				return nil
 			}
-			next, err := top.open(name)
+			self, err := top.self()
 			if err != nil {
 				return fmt.Errorf("scan %s below root %s: %w", below, s.o.Root.Path, err)
 			}
+			s.above = append(s.above, fileID{self.stat.Dev, self.stat.Ino})
+			way += len(name)
+			next, err := top.open(name)
+			if s.o.Symlinks == FollowInside && (errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP)) {
+				next, err = s.openLink(below[:way])
+			}
+			if err != nil {
+				return fmt.Errorf("scan %s below root %s: %w", below, s.o.Root.Path, err)
+			}
+			way++
 			top.close()
 			top, scope = next, inner
 		}
 	}
-	if s.links, err = os.OpenRoot(s.o.Root.Path); err != nil {
-		return fmt.Errorf("scan root %s: %w", s.o.Root.Path, err)
-	}
-	defer s.links.Close()
 	rows, stop := readKnown(ctx, s.q, s.o.Root.ID, below)
 	defer stop()
 	s.known = rows
@@ -160,6 +174,11 @@ func (s *Scanner) walk(ctx context.Context, d *dir, scope filter.Scope) error {
 	s.above = append(s.above, id)
 	defer func() { s.above = s.above[:len(s.above)-1] }()
 
+	if len(s.batch) > 0 && time.Since(s.flushed) >= flushAfter {
+		if err := s.flush(ctx); err != nil {
+			return err
+		}
+	}
 	if s.o.Watch != nil {
 		s.o.Watch(strings.TrimSuffix(string(s.path), "/"), self.stat)
 	}
@@ -215,7 +234,12 @@ func (s *Scanner) openDir(d *dir, e *entry) (*dir, error) {
 	if !e.link {
 		return d.open(e.name)
 	}
-	f, err := s.links.Open(string(s.path))
+	return s.openLink(string(s.path))
+}
+
+// openLink opens a directory through symlinks, which may not lead out of the root.
+func (s *Scanner) openLink(path string) (*dir, error) {
+	f, err := s.links.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -267,6 +291,9 @@ func (s *Scanner) entry(ctx context.Context, d *dir, e *entry, scope filter.Scop
 	}
 	if decision := scope.File(e.name, info.stat.Size, time.Unix(0, info.stat.MtimeNs), s.start); decision.Excluded {
 		s.tally.skip(decision.Rule.String())
+		if !decision.Retry.IsZero() && s.o.Young != nil {
+			s.o.Young(string(s.path))
+		}
 		return nil
 	}
 	return s.file(ctx, e.name, info.stat)

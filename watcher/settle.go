@@ -56,7 +56,12 @@ func (s *settling) again(e *unsettled, now time.Time) {
 	if e.grew && e.stat.Size > bigFile {
 		wait = max(wait, min(wait+time.Duration(e.stat.Size/bigFile)*bigFileMore, mostSettle))
 	}
-	e.due = now.Add(wait)
+	s.putOff(e, now.Add(wait))
+}
+
+// putOff lets an entry be due at a time.
+func (s *settling) putOff(e *unsettled, due time.Time) {
+	e.due = due
 	heap.Fix(&s.order, e.index)
 }
 
@@ -68,7 +73,7 @@ func (s *settling) next() (time.Time, bool) {
 	return s.order[0].due, true
 }
 
-// due returns the first entry whose quiet time is over; nil when there is none.
+// dueEntry returns the first entry whose quiet time is over; nil when there is none.
 // It stays an entry until it is dropped or put off.
 func (s *settling) dueEntry(now time.Time) *unsettled {
 	if len(s.order) == 0 || s.order[0].due.After(now) {

@@ -3,6 +3,8 @@ package watcher
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -10,17 +12,41 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/fsnotify/fsnotify"
 	"go.uber.org/zap"
+
+	"iksync/state"
 )
 
 // watched is the set of directories of a root that are watched.
+//
+// The kernel watches inodes, not paths: a directory that is watched when it is
+// given another name goes on to be watched under the old one, and to set its
+// watch under the new one changes nothing. So the inodes are kept too, and a
+// watch that is found to be under another's name is ended before it is set.
+//
+// A path is never given to fsnotify's Add while a watch is set under it: if it
+// leads to a directory by then that is watched under another name, fsnotify is
+// left with a path without a watch, and panics when that is removed.
 type watched struct {
 	mu    sync.Mutex
-	dirs  map[string]uint64 // path below the root -> the full scan that saw it last
-	scan  uint64            // number of the full scan
-	total int64             // directories at the last full scan
-	seen  int64             // directories of the full scan that is going on
-	short bool              // not all can be watched
+	dirs  map[string]watchedDir // by path below the root
+	at    map[fileID]string     // the same by what the watch is on
+	also  map[string][]string   // other paths of a watched directory: symlinks that are followed, bind mounts
+	scan  uint64                // number of the full scan
+	total int64                 // directories at the last full scan, kept up by events
+	seen  int64                 // directories of the full scan that is going on
+	short bool                  // not all can be watched
+}
+
+type watchedDir struct {
+	id    fileID
+	mtime int64  // when the last scan saw it
+	scan  uint64 // the full scan that saw it last
+}
+
+func newWatched() watched {
+	return watched{dirs: make(map[string]watchedDir), at: make(map[fileID]string), also: make(map[string][]string)}
 }
 
 func (t *watched) has(dir string) bool {
@@ -42,9 +68,29 @@ func (t *watched) coverage() (total, watched int64) {
 	return max(t.total, t.seen, int64(len(t.dirs))), int64(len(t.dirs))
 }
 
+// addOtherNames adds to paths what they are called by other ways that lead to
+// their directories: an event tells one name only.
+func (t *watched) addOtherNames(paths map[string]fsnotify.Op) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.also) == 0 {
+		return
+	}
+	others := make(map[string]fsnotify.Op)
+	for p, op := range paths {
+		for _, dir := range t.also[parent(p)] {
+			others[path.Join(dir, path.Base(p))] |= op
+		}
+	}
+	for p, op := range others {
+		paths[p] |= op
+	}
+}
+
 // watch sets the watch of a directory; "" is the root. It is called before the
-// directory is listed. full tells that a full scan calls.
-func (w *Watcher) watch(dir string, full bool) {
+// directory is listed, with what the listed one is. full tells that a full scan
+// calls. It returns false when there is no room for one more.
+func (w *Watcher) watch(dir string, st state.Stat, full bool) bool {
 	w.alive()
 	t := &w.tree
 	t.mu.Lock()
@@ -53,26 +99,104 @@ func (w *Watcher) watch(dir string, full bool) {
 		t.seen++
 	}
 	if w.events == nil {
-		return
+		return true
 	}
-	_, have := t.dirs[dir]
-	if !have && w.o.MaxWatches > 0 && len(t.dirs) >= w.o.MaxWatches {
+	id := fileID{st.Dev, st.Ino}
+	known, had := t.dirs[dir]
+	if had && known.id == id && id.dev == t.dirs[""].id.dev {
+		known.scan, known.mtime = t.scan, st.MtimeNs
+		t.dirs[dir] = known
+		return true
+	}
+	// Another directory by now, or one of a file system that is mounted below the
+	// root: a watch ends with its mount, and silently.
+	if had && known.id == id {
+		_ = w.events.Remove(w.onDisk(dir))
+	} else {
+		w.forget(dir)
+	}
+	if name, ok := t.at[id]; ok && name != dir && id.ino != 0 {
+		if w.leadsTo(name, id) {
+			if !slices.Contains(t.also[name], dir) {
+				t.also[name] = append(t.also[name], dir)
+			}
+			if full {
+				t.seen--
+			}
+			return true
+		}
+		// Moved here, and no event told; or the scan had it open when another took
+		// its place, whose watch goes now, so that place is looked at again.
+		w.forget(name)
+		w.scanLater(name)
+		if !full {
+			t.total--
+		}
+	}
+	if _, have := t.dirs[dir]; !have && w.o.MaxWatches > 0 && len(t.dirs) >= w.o.MaxWatches {
 		t.short = true
-		return
+		return false
 	}
-	// A watch that is there is set again: the directory may be another by now.
-	err := w.events.Add(filepath.Join(w.o.Root.Path, dir))
+	err := w.set(dir, id, st.MtimeNs)
+	if err == nil {
+		if !had && !full {
+			t.total++
+		}
+		return true
+	}
+	w.forget(dir)
 	switch {
-	case err == nil:
-		t.dirs[dir] = t.scan
-	case errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EMFILE):
 		t.short = true
-	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ENOTDIR): // gone already
-		delete(t.dirs, dir)
+		return false
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR): // gone already
 	default:
 		w.log.Debug("a directory can't be watched", zap.String("path", dir), zap.Error(err))
 	}
+	return true
 }
+
+// set sets the watch of a directory that has none.
+func (w *Watcher) set(dir string, id fileID, mtime int64) error {
+	if err := w.events.Add(w.onDisk(dir)); err != nil {
+		return err
+	}
+	t := &w.tree
+	t.dirs[dir] = watchedDir{id: id, mtime: mtime, scan: t.scan}
+	t.at[id] = dir
+	return nil
+}
+
+// forget ends the watch of a directory; it may have ended by itself.
+func (w *Watcher) forget(dir string) {
+	t := &w.tree
+	known, ok := t.dirs[dir]
+	if !ok {
+		return
+	}
+	delete(t.dirs, dir)
+	if t.at[known.id] == dir {
+		delete(t.at, known.id)
+	}
+	for _, other := range t.also[dir] {
+		w.scanLater(other) // it had no watch of its own
+	}
+	delete(t.also, dir)
+	_ = w.events.Remove(w.onDisk(dir))
+}
+
+// leadsTo reports whether the path is still that of a directory.
+func (w *Watcher) leadsTo(dir string, id fileID) bool {
+	info, err := os.Stat(w.onDisk(dir))
+	if err != nil {
+		return false
+	}
+	st := state.StatOf(info)
+	return id == fileID{st.Dev, st.Ino}
+}
+
+// onDisk is a path of the root as the system takes it.
+func (w *Watcher) onDisk(path string) string { return filepath.Join(w.o.Root.Path, path) }
 
 // unwatch forgets directories that went: those that were removed, and those
 // that were renamed (true) with all below, whose watches would go on under the
@@ -84,36 +208,40 @@ func (w *Watcher) unwatch(gone map[string]bool) {
 	t := &w.tree
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	before := len(t.dirs)
 	moved := false
 	for dir, renamed := range gone {
 		moved = moved || renamed
-		delete(t.dirs, dir)
-		w.remove(dir)
+		w.forget(dir)
 	}
-	if !moved {
-		return
-	}
-	for dir := range t.dirs {
-		for up := path.Dir(dir); up != "."; up = path.Dir(up) {
-			if gone[up] {
-				delete(t.dirs, dir)
-				w.remove(dir)
-				break
+	if moved {
+		for dir := range t.dirs {
+			for up := path.Dir(dir); up != "."; up = path.Dir(up) {
+				if gone[up] {
+					w.forget(dir)
+					break
+				}
 			}
 		}
 	}
+	t.total -= int64(before - len(t.dirs))
 }
 
-// remove ends a watch that may have ended by itself.
-func (w *Watcher) remove(dir string) {
-	_ = w.events.Remove(filepath.Join(w.o.Root.Path, dir))
-}
-
-// beginFull begins the count of a full scan.
-func (w *Watcher) beginFull() {
+// beginFull begins the count of a full scan. anew ends all watches, because
+// some may have ended without a word; the scan sets each again before it lists
+// the directory, so nothing that happens in between is missed.
+func (w *Watcher) beginFull(anew bool) {
 	t := &w.tree
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if anew {
+		for dir := range t.dirs {
+			_ = w.events.Remove(w.onDisk(dir))
+		}
+		clear(t.dirs)
+		clear(t.at)
+		clear(t.also)
+	}
 	t.scan++
 	t.seen = 0
 	t.short = false
@@ -128,15 +256,15 @@ func (w *Watcher) endFull(completed bool) {
 		return
 	}
 	t.total, t.seen = t.seen, 0
-	for dir, scan := range t.dirs {
-		if scan+1 < t.scan { // two scans in a row have not seen it: no scan runs beside events
-			delete(t.dirs, dir)
-			w.remove(dir)
+	for dir, known := range t.dirs {
+		if known.scan+1 < t.scan { // two scans in a row have not seen it: no scan runs beside events
+			w.forget(dir)
 		}
 	}
 }
 
-// sayCoverage tells how much of the tree is watched, when that changes.
+// sayCoverage tells how much of the tree is watched: in Stats at once, in the
+// log when that begins or ends.
 func (w *Watcher) sayCoverage() {
 	total, have := w.tree.coverage()
 	short := w.tree.isShort()
@@ -145,8 +273,7 @@ func (w *Watcher) sayCoverage() {
 		return
 	}
 	if !short {
-		if before.why != "" {
-			w.mode.Store(&mode{})
+		if before.why != "" && w.mode.CompareAndSwap(before, &mode{}) {
 			w.log.Info("all directories are watched again", zap.Int64("directories", total))
 		}
 		return
@@ -157,8 +284,7 @@ func (w *Watcher) sayCoverage() {
 		why = fmt.Sprintf("%d of %d directories are watched (%d %%), as max_watches says; the others are scanned every %s",
 			have, total, 100*have/max(total, 1), w.o.Poll)
 	}
-	if why != before.why {
-		w.mode.Store(&mode{why: why})
+	if w.mode.CompareAndSwap(before, &mode{why: why}) && before.why == "" {
 		w.log.Warn("not every directory can be watched", zap.String("why", why))
 	}
 }
@@ -174,45 +300,52 @@ func roundUp(n int64) int64 {
 }
 
 // preferRecent makes room for directories that changed lately when not all can
-// be watched: they are given by their modification times.
-func (w *Watcher) preferRecent(changed map[string]int64) {
+// be watched. noRoom has those that found none.
+// What happened in one between its listing and its watch is for the next scan,
+// which is not far when not all are watched.
+func (w *Watcher) preferRecent(noRoom map[string]state.Stat) {
 	t := &w.tree
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.short || len(t.dirs) == 0 {
+	if !t.short || len(t.dirs) == 0 || len(noRoom) == 0 {
 		return
 	}
-	all := make([]string, 0, len(changed))
-	for dir := range changed {
-		all = append(all, dir)
+	type dir struct {
+		path  string
+		id    fileID
+		mtime int64
 	}
-	slices.SortFunc(all, func(a, b string) int {
-		if changed[a] != changed[b] {
-			if changed[a] > changed[b] {
+	all := make([]dir, 0, len(t.dirs)+len(noRoom))
+	for path, known := range t.dirs {
+		all = append(all, dir{path, known.id, known.mtime})
+	}
+	for path, st := range noRoom {
+		if _, have := t.dirs[path]; !have {
+			all = append(all, dir{path, fileID{st.Dev, st.Ino}, st.MtimeNs})
+		}
+	}
+	slices.SortFunc(all, func(a, b dir) int {
+		switch {
+		case a.path == "" || b.path == "": // the root is first
+			return len(a.path) - len(b.path)
+		case a.mtime != b.mtime:
+			if a.mtime > b.mtime {
 				return -1
 			}
 			return 1
 		}
-		return strings.Compare(a, b)
+		return strings.Compare(a.path, b.path)
 	})
 	room := len(t.dirs)
-	keep := make(map[string]bool, room)
-	keep[""] = true
-	for _, dir := range all {
-		if len(keep) >= room {
-			break
-		}
-		keep[dir] = true
+	for _, d := range all[min(room, len(all)):] {
+		w.forget(d.path)
 	}
-	for dir := range t.dirs {
-		if !keep[dir] {
-			delete(t.dirs, dir)
-			w.remove(dir)
+	for _, d := range all[:min(room, len(all))] {
+		if _, have := t.dirs[d.path]; have {
+			continue
 		}
-	}
-	for dir := range keep {
-		if _, have := t.dirs[dir]; !have && w.events.Add(filepath.Join(w.o.Root.Path, dir)) == nil {
-			t.dirs[dir] = t.scan
+		if err := w.set(d.path, d.id, d.mtime); err != nil {
+			w.log.Debug("a directory can't be watched", zap.String("path", d.path), zap.Error(err))
 		}
 	}
 }

@@ -7,8 +7,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -34,14 +36,18 @@ const (
 	defaultRescan = time.Hour
 	defaultPoll   = time.Minute
 	defaultBuffer = 65536
-	// checkRoot is how often it is looked whether the root is there.
+	// checkRoot is how often it is looked whether the root is there, if polls are
+	// not more often.
 	checkRoot = 5 * time.Second
-	// subtreeQueue bounds the new directories that wait for their scan; beyond it
+	// subtreeQueue bounds the new directories that wait for their scans; beyond it
 	// one full scan does for all.
 	subtreeQueue = 4096
 	// silent is how many rescans in a row must find changes that no event
 	// announced before a root is polled.
 	silent = 3
+	// late is after how many times the settle time a change has been announced if
+	// it ever is: by then even a big file has settled.
+	late = 16
 )
 
 // Watcher keeps the queue in step with one root until it is told to stop: by
@@ -52,13 +58,15 @@ type Watcher struct {
 	log   *zap.Logger
 	dirty *dirtyPaths
 	full  chan struct{} // asks for a full scan
-	below chan string   // asks for a scan of a directory
+	below *dirtyPaths   // directories to scan
 
 	events *fsnotify.Watcher // nil while the root is polled
 	tree   watched
 
 	settling *settling // owned by the loop
-	identity rootIdentity
+
+	rootMu   sync.Mutex   // one look at the root at a time
+	identity rootIdentity // the zero value until the root was seen
 
 	// What Stats tells.
 	mode        atomic.Pointer[mode]
@@ -69,8 +77,12 @@ type Watcher struct {
 	scanning    atomic.Pointer[Scanner]
 	paused      atomic.Pointer[string]
 	beat        atomic.Int64 // unix ns of the last sign of life
-	silences    int          // owned by the scans
 	last        atomic.Pointer[Report]
+
+	failure  atomic.Pointer[string] // why the last scan failed; nil when it did not
+	missed   atomic.Bool            // events or watches were lost, as is known: a scan makes up for it
+	silences int                    // owned by the full scans
+	problems map[string]bool        // owned by the full scans: what could not be looked at by the last one
 }
 
 // mode is how a root is followed.
@@ -97,10 +109,9 @@ func NewWatcher(q *queue.Queue, o WatchOptions) *Watcher {
 	}
 	w := &Watcher{
 		o: o, q: q, log: o.Log.With(zap.String("root", o.Root.Path)),
-		dirty: newDirtyPaths(), full: make(chan struct{}, 1), below: make(chan string, subtreeQueue),
-		settling: newSettling(o.Settle),
+		dirty: newDirtyPaths(), full: make(chan struct{}, 1), below: newDirtyPaths(),
+		settling: newSettling(o.Settle), tree: newWatched(),
 	}
-	w.tree.dirs = make(map[string]uint64)
 	w.mode.Store(&mode{})
 	w.alive()
 	return w
@@ -154,15 +165,9 @@ func (w *Watcher) alive() { w.beat.Store(time.Now().UnixNano()) }
 // listed, so nothing that happens in between is missed. A root that is not
 // there is paused and waited for. An error is one of the state file.
 func (w *Watcher) Run(ctx context.Context) error {
-	identity, err := identify(w.o.Root.Path)
-	if err != nil {
-		return fmt.Errorf("watch root %s: %w", w.o.Root.Path, err)
-	}
-	w.identity = identity
+	w.lookAtRoot()
 	w.begin()
-	if w.events != nil {
-		defer w.events.Close()
-	}
+	outer := ctx
 	group, ctx := errgroup.WithContext(ctx)
 	if w.events != nil {
 		var reader sync.WaitGroup
@@ -178,10 +183,10 @@ func (w *Watcher) Run(ctx context.Context) error {
 	group.Go(func() error { return w.loop(ctx) })
 	group.Go(func() error { return w.scanFull(ctx) })
 	group.Go(func() error { return w.scanBelow(ctx) })
-	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+	if err := group.Wait(); outer.Err() == nil {
 		return err
 	}
-	return nil
+	return nil // told to stop: what was cut short by that is no error
 }
 
 // begin decides whether the root is watched or polled.
@@ -200,27 +205,28 @@ func (w *Watcher) begin() {
 
 // poll turns to polling and says so, once.
 func (w *Watcher) poll(why string) {
-	if m := w.mode.Load(); m.polling {
+	if before := w.mode.Swap(&mode{polling: true, why: why}); before.polling {
 		return
 	}
-	w.mode.Store(&mode{polling: true, why: why})
 	w.log.Warn("the root is polled: changes are found by scans, not by events", zap.String("why", why), zap.Duration("every", w.o.Poll))
 }
 
 // readEvents does nothing but note paths: see dirtyPaths.
 func (w *Watcher) readEvents() {
-	prefix := w.o.Root.Path + "/"
-	if w.o.Root.Path == "/" {
-		prefix = "/"
-	}
+	root := filepath.Clean(w.o.Root.Path)
+	prefix := strings.TrimSuffix(root, "/") + "/"
 	for {
 		select {
 		case e, ok := <-w.events.Events:
 			if !ok {
 				return
 			}
-			if len(e.Name) > len(prefix) && e.Name[:len(prefix)] == prefix {
-				w.dirty.put(e.Name[len(prefix):], e.Op)
+			if below, ok := strings.CutPrefix(e.Name, prefix); ok && below != "" {
+				w.dirty.put(strings.TrimPrefix(below, "/"), e.Op) // of "/" they begin with "//"
+			} else if e.Op.Has(fsnotify.Rename) || e.Op.Has(fsnotify.Remove) {
+				// The root itself: it may be back before its absence is noticed, but its watch is not.
+				w.missed.Store(true)
+				w.rescan()
 			}
 		case err, ok := <-w.events.Errors:
 			if !ok {
@@ -228,9 +234,15 @@ func (w *Watcher) readEvents() {
 			}
 			if errors.Is(err, fsnotify.ErrEventOverflow) {
 				w.overflows.Add(1)
-				w.log.Warn("more happened at once than the kernel's queue of events holds: the root is scanned again, nothing is lost",
-					zap.String("sysctl", "fs.inotify.max_queued_events"))
-				w.rescan()
+				w.missed.Store(true)
+				if w.rescan() { // said once per scan
+					w.log.Warn("more happened at once than the kernel's queue of events holds: the root is scanned again, nothing is lost",
+						zap.String("sysctl", "fs.inotify.max_queued_events"))
+				}
+				continue
+			}
+			if errors.Is(err, syscall.EINVAL) { // a watch was to be ended that had ended by itself
+				w.log.Debug("the watcher reports an error", zap.Error(err))
 				continue
 			}
 			w.log.Warn("the watcher reports an error", zap.Error(err))
@@ -238,11 +250,14 @@ func (w *Watcher) readEvents() {
 	}
 }
 
-// rescan asks for a full scan, unless one is asked for already.
-func (w *Watcher) rescan() {
+// rescan asks for a full scan; false when one is asked for already. One that is
+// going on does not count: it may be past what has happened.
+func (w *Watcher) rescan() bool {
 	select {
 	case w.full <- struct{}{}:
+		return true
 	default:
+		return false
 	}
 }
 
@@ -250,22 +265,25 @@ func (w *Watcher) rescan() {
 func (w *Watcher) loop(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	check := time.NewTicker(checkRoot)
+	check := time.NewTicker(min(checkRoot, w.o.Poll))
 	defer check.Stop()
 	next := time.Now().Add(w.interval())
 	for {
 		w.alive()
 		now := time.Now()
 		if !now.Before(next) {
-			w.rescan()
+			if w.scanning.Load() == nil { // else scans that take longer than that would never end
+				w.rescan()
+			}
 			next = now.Add(w.interval())
 		}
+		w.settlingNow.Store(int64(len(w.settling.entries)))
 		if err := w.settleDue(ctx, now); err != nil {
 			return err
 		}
 		w.settlingNow.Store(int64(len(w.settling.entries)))
 		wait := time.Until(next)
-		if due, ok := w.settling.next(); ok {
+		if due, ok := w.settling.next(); ok && !w.Paused() {
 			wait = min(wait, time.Until(due))
 		}
 		timer.Reset(max(wait, 0))
@@ -289,46 +307,42 @@ func (w *Watcher) loop(ctx context.Context) error {
 // machines don't scan together.
 func (w *Watcher) interval() time.Duration {
 	d := w.o.Rescan
-	if w.mode.Load().polling || w.tree.isShort() {
+	if w.mode.Load().polling || w.tree.isShort() || w.failure.Load() != nil {
 		d = min(d, w.o.Poll)
 	}
 	return d - time.Duration(rand.Int64N(int64(d)/10+1))
 }
 
 // absorb sorts what happened: files settle, new directories are watched and
-// scanned, directories that went are not watched any more.
+// scanned, directories that went are not watched any more. While the root is
+// paused nothing is looked at: a scan of all follows.
 func (w *Watcher) absorb(paths map[string]fsnotify.Op, now time.Time) {
-	var gone map[string]bool
+	if w.Paused() {
+		return
+	}
+	w.tree.addOtherNames(paths)
+	gone := make(map[string]bool)
 	for path, op := range paths {
-		if op.Has(fsnotify.Rename) || op.Has(fsnotify.Remove) {
-			if w.tree.has(path) {
-				if gone == nil {
-					gone = make(map[string]bool)
-				}
-				gone[path] = op.Has(fsnotify.Rename)
-			}
+		if renamed := op.Has(fsnotify.Rename); (renamed || op.Has(fsnotify.Remove)) && w.tree.has(path) {
+			gone[path] = renamed
 		}
 	}
 	w.unwatch(gone)
 	for path, op := range paths {
-		if op.Has(fsnotify.Create) {
-			if info, err := os.Lstat(filepath.Join(w.o.Root.Path, path)); err == nil && info.IsDir() {
-				w.scanLater(path)
-				continue
+		// What went may be there again, though another event will have to tell of
+		// it, or was lost: what is there decides.
+		_, went := gone[path]
+		if appeared := went || op.Has(fsnotify.Create); appeared || w.tree.has(path) {
+			if info, err := os.Lstat(w.onDisk(path)); err == nil && info.IsDir() {
+				if appeared {
+					w.scanLater(path)
+				}
+				continue // else an attribute of a directory
 			}
-		}
-		if w.tree.has(path) {
-			continue // an attribute of a directory
 		}
 		w.settling.touch(path, now)
 	}
 }
 
 // scanLater asks for the scan of a directory.
-func (w *Watcher) scanLater(dir string) {
-	select {
-	case w.below <- dir:
-	default:
-		w.rescan()
-	}
-}
+func (w *Watcher) scanLater(dir string) { w.below.put(dir, 0) }
