@@ -170,14 +170,17 @@ func (w *Watcher) scanOnce(ctx context.Context) error {
 	began := time.Now()
 	noRoom := make(map[string]state.Stat)
 	o := w.o.Options
+	previous := w.lastScan.Load()
+	missed := w.missed.Swap(false)
+	// The safety net is in no hurry; what is known to have been missed is.
+	spare := budget{limited: previous > 0 && !missed && !w.mode.Load().polling && !w.tree.isShort()}
 	o.Watch = func(dir string, st state.Stat) {
+		spare.spend(ctx)
 		if !w.watch(dir, st, true) {
 			noRoom[dir] = st
 		}
 	}
 	var unannounced int64
-	previous := w.lastScan.Load()
-	missed := w.missed.Swap(false)
 	o.Unsettled = func(p string, st state.Stat) bool {
 		if w.unsettled(p, st) {
 			return true
@@ -191,7 +194,11 @@ func (w *Watcher) scanOnce(ctx context.Context) error {
 	w.beginFull(missed)
 	s := NewScanner(w.q, o)
 	w.scanning.Store(s)
-	err := s.Run(ctx)
+	run := s.Run
+	if spare.limited {
+		run = func(ctx context.Context) error { return lowPriority(func() error { return s.Run(ctx) }) }
+	}
+	err := run(ctx)
 	report := s.Report()
 	w.last.Store(&report)
 	w.scanning.Store(nil)

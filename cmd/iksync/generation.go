@@ -181,12 +181,13 @@ func (d *daemon) status(ctx context.Context, g *generation) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var known, settling int64
+	var known, settling, overflows int64
 	var notes []string
 	for i, w := range g.watchers {
 		s := w.Stats()
 		known += s.Report.Files
 		settling += s.Settling
+		overflows += s.Overflows
 		path := g.roots[i].config.Path
 		switch {
 		case s.Paused != "":
@@ -207,6 +208,9 @@ func (d *daemon) status(ctx context.Context, g *generation) (string, error) {
 		if settling > 0 {
 			line += fmt.Sprintf(", %s settling", humanize.Comma(settling))
 		}
+	}
+	if overflows > 0 {
+		notes = append(notes, humanize.Comma(overflows)+" overflows of the event queue, each followed by a scan")
 	}
 	if n := depths[queue.Failed].Jobs; n > 0 {
 		notes = append(notes, humanize.Comma(n)+" failing")
