@@ -85,8 +85,3 @@ func (r *Row) Scan(dest ...any) error {
 func (db *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	return db.read.QueryContext(ctx, query, args...)
 }
-
-// QueryRow runs a query that gives one row at most on a reading connection.
-func (db *DB) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
-	return db.read.QueryRowContext(ctx, query, args...)
-}

@@ -258,7 +258,7 @@ func (b *backfill) sync(ctx context.Context, cfg *config.Config, client *imageki
 	}
 	show := newProgress(b.err, b.terminal && !b.noProgress && !b.json)
 	defer show.stop()
-	level, err := parseLevel(cfg.LogLevel)
+	level, err := zap.ParseAtomicLevel(cfg.LogLevel)
 	if err != nil {
 		return nil, exit(exitConfig, err)
 	}

@@ -30,9 +30,6 @@ func newLog(w io.Writer, level zap.AtomicLevel, format string, terminal, journal
 	return zap.New(zapcore.NewSamplerWithOptions(core, time.Minute, 20, 1000))
 }
 
-// parseLevel reads a level that the configuration has checked.
-func parseLevel(name string) (zap.AtomicLevel, error) { return zap.ParseAtomicLevel(name) }
-
 // journalCore puts a priority before each line, as sd-daemon(3) describes.
 func journalCore(encoder zapcore.Encoder, out zapcore.WriteSyncer, level zap.AtomicLevel) zapcore.Core {
 	var cores []zapcore.Core

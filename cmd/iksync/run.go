@@ -71,7 +71,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if d.level, err = parseLevel(cfg.LogLevel); err != nil {
+	if d.level, err = zap.ParseAtomicLevel(cfg.LogLevel); err != nil {
 		return exit(exitConfig, err)
 	}
 	d.log = newLog(d.err, d.level, cfg.LogFormat, d.terminal, d.getenv("JOURNAL_STREAM") != "")
@@ -219,7 +219,7 @@ func (d *daemon) reload(g *generation, next func(string, *config.Config) error) 
 		d.log.Error("the new configuration is refused; the old one stays", zap.Error(err))
 		return
 	}
-	if level, err := parseLevel(cfg.LogLevel); err == nil {
+	if level, err := zap.ParseAtomicLevel(cfg.LogLevel); err == nil {
 		d.level.SetLevel(level.Level())
 	}
 	d.log.Info("the configuration was read again", zap.Strings("changes", before.Diff(cfg)))
