@@ -77,15 +77,23 @@ func decodeAsset(ans *answer) (*Asset, error) {
 	if ans.status == statusAccepted {
 		return &Asset{Raw: ans.body}, nil
 	}
-	switch {
-	case a.FileID == "":
-		return nil, ans.broken("upload", fmt.Errorf("it has no fileId"))
-	case a.FilePath == "" || a.FilePath[0] != '/':
-		return nil, ans.broken("upload", fmt.Errorf("its filePath is %q", a.FilePath))
-	case !a.Size.given:
-		return nil, ans.broken("upload", fmt.Errorf("it has no size"))
+	if err := a.check(); err != nil {
+		return nil, ans.broken("upload", err)
 	}
 	return a.asset(ans.body), nil
+}
+
+// check reports what an answer lacks to tell where a file is and what it holds.
+func (a *assetJSON) check() error {
+	switch {
+	case a.FileID == "":
+		return errors.New("it has no fileId")
+	case a.FilePath == "" || a.FilePath[0] != '/':
+		return fmt.Errorf("its filePath is %q", a.FilePath)
+	case !a.Size.given:
+		return errors.New("it has no size")
+	}
+	return nil
 }
 
 // decode is json.Unmarshal, except that a field of an unforeseen type counts as

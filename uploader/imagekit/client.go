@@ -39,6 +39,11 @@ type Options struct {
 	MaxConns      int           // connections kept open to each host; 16
 	Stall         time.Duration // an upload that moves no byte for so long is cut; 60 s
 	AnswerTimeout time.Duration // wait for the answer once all is sent; 5 min
+
+	// How often the management API is called; uploads have no limit. ImageKit
+	// gives no numbers; these are those it is said to allow in the long run.
+	ReadsPerSecond  float64 // GET calls; 20 when 0; negative is no limit
+	WritesPerSecond float64 // all others; 5 when 0; negative is no limit
 }
 
 // Client calls ImageKit. It may be used by several goroutines.
@@ -49,6 +54,7 @@ type Client struct {
 	apiURL        *url.URL
 	stall         time.Duration
 	answerTimeout time.Duration
+	limits        *limits // of the management API
 }
 
 // New returns a client. Close it to end its idle connections.
@@ -64,6 +70,7 @@ func New(o Options) (*Client, error) {
 		header:        func() http.Header { return header },
 		stall:         orDefault(o.Stall, time.Minute),
 		answerTimeout: orDefault(o.AnswerTimeout, 5*time.Minute),
+		limits:        newLimits(orDefault(o.ReadsPerSecond, 20), orDefault(o.WritesPerSecond, 5)),
 	}
 	var err error
 	if c.uploadURL, err = parseURL(orDefault(o.UploadURL, DefaultUploadURL)); err != nil {
@@ -122,12 +129,18 @@ func parseURL(raw string) (*url.URL, error) {
 	if host == "" {
 		return nil, fmt.Errorf("%q is not a URL of the form https://host/path", raw)
 	}
-	ip := net.ParseIP(host)
-	local := host == "localhost" || ip != nil && ip.IsLoopback()
-	if u.Scheme != "https" && !(u.Scheme == "http" && local) {
+	if !private(u) {
 		return nil, fmt.Errorf("%s must be https (http is taken for this machine alone): the private key is sent to it", raw)
 	}
 	return u, nil
+}
+
+// private reports whether nobody can listen in on what is sent to u.
+func private(u *url.URL) bool {
+	host := u.Hostname()
+	ip := net.ParseIP(host)
+	local := host == "localhost" || ip != nil && ip.IsLoopback()
+	return host != "" && (u.Scheme == "https" || u.Scheme == "http" && local)
 }
 
 // Close ends idle connections.
@@ -141,16 +154,23 @@ type answer struct {
 	requestID string
 }
 
-// do sends the request and reads the answer. Anything but 2xx is an [*Error]. It
-// uses the transport itself, so no redirect is followed and no cookie kept: the
-// key goes to the configured hosts alone.
-func (c *Client) do(req *http.Request) (*answer, error) {
+// send sends the request. It uses the transport itself, so no redirect is
+// followed and no cookie kept: the key goes to the configured hosts alone.
+func (c *Client) send(req *http.Request) (*http.Response, error) {
 	connected := false
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }}
-	req = req.WithContext(httptrace.WithClientTrace(req.Context(), trace))
-	res, err := c.transport.RoundTrip(req)
+	res, err := c.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 	if err != nil {
 		return nil, networkError(req, err, connected)
+	}
+	return res, nil
+}
+
+// do sends the request and reads the answer. Anything but 2xx is an [*Error].
+func (c *Client) do(req *http.Request) (*answer, error) {
+	res, err := c.send(req)
+	if err != nil {
+		return nil, err
 	}
 	defer res.Body.Close()
 	ans := &answer{status: res.StatusCode, header: res.Header, requestID: clip(res.Header.Get("x-ik-requestId"))}
@@ -223,15 +243,4 @@ func orDefault[T comparable](v, def T) T {
 		return def
 	}
 	return v
-}
-
-var errLate = errors.New("it took longer than a minute")
-
-// get calls the management API.
-func (c *Client) get(ctx context.Context, path string, query url.Values) (*answer, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errLate)
-	defer cancel()
-	u := c.apiURL.JoinPath(path)
-	u.RawQuery = query.Encode()
-	return c.do(c.request(ctx, http.MethodGet, u, nil, 0))
 }

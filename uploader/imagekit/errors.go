@@ -61,11 +61,13 @@ type Error struct {
 	Status     int    // HTTP; 0 when there was no answer
 	Message    string // ImageKit's, or ours when it gave none
 	Help       string
-	Reason     string        // machine-readable, on some endpoints
+	Reason     string        // machine-readable, on some endpoints; one of the Reason constants or another
 	RequestID  string        // x-ik-requestId, for ImageKit's support
 	RetryAfter time.Duration // how long ImageKit asks to wait; 0 when it did not say
 	Ambiguous  bool          // the request may have been carried out
 	Err        error         // what lies beneath, when there was no usable answer
+
+	missingIDs []string // of a call on several files, those that are not there
 }
 
 // Error gives ImageKit's message with status and request id.
@@ -100,12 +102,14 @@ func (a *answer) broken(op string, err error) *Error {
 func refusal(op string, a *answer, now time.Time) *Error {
 	e := &Error{Op: op, Status: a.status, RequestID: a.requestID, Class: File}
 	var body struct {
-		Message string `json:"message"`
-		Help    string `json:"help"`
-		Reason  string `json:"reason"`
+		Message string   `json:"message"`
+		Help    string   `json:"help"`
+		Reason  string   `json:"reason"`
+		Missing []string `json:"missingFileIds"`
 	}
 	if decode(a.body, &body) == nil {
 		e.Message, e.Help, e.Reason = clip(body.Message), clip(body.Help), clip(body.Reason)
+		e.missingIDs = body.Missing
 	}
 	if e.Message == "" {
 		e.Message = http.StatusText(a.status)

@@ -3,36 +3,46 @@ package imagekit
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"net/url"
-	"path"
 	"strings"
 )
 
 // Find looks a file up by its exact path; nil when the library does not list
 // it. A file that was stored seconds ago may not be listed yet, so nil is no
-// proof that it is not there.
+// proof that it is not there. Errors are an [*Error].
 func (c *Client) Find(ctx context.Context, filePath string) (*Asset, error) {
-	folder, name := path.Split(filePath)
-	if folder != "/" {
-		folder = strings.TrimSuffix(folder, "/")
-	}
-	ans, err := c.get(ctx, "/files", url.Values{
+	asset, _, err := c.lookUp(ctx, "file", filePath)
+	return asset, err
+}
+
+// lookUp looks a file or folder up, as kind says, by its exact path.
+func (c *Client) lookUp(ctx context.Context, kind, path string) (asset *Asset, found bool, err error) {
+	folder, name := splitPath(path)
+	// Beside a searchQuery the parameters type and name have no effect.
+	ans, err := c.manage(ctx, call{method: http.MethodGet, path: "/files", query: url.Values{
 		"path":        {folder},
 		"limit":       {"10"},
-		"searchQuery": {`type = "file" AND name = "` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`},
-	})
+		"searchQuery": {`type = "` + kind + `" AND name = "` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`},
+	}})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	var items []json.RawMessage
 	if err := decode(ans.body, &items); err != nil {
-		return nil, ans.broken("look up "+filePath, err)
+		return nil, false, ans.broken("look up "+path, err)
 	}
 	for _, raw := range items {
-		var item assetJSON
-		if err := decode(raw, &item); err == nil && item.FilePath == filePath && item.FileID != "" {
-			return item.asset(raw), nil
+		var item entryJSON
+		if decode(raw, &item) != nil {
+			continue
+		}
+		switch {
+		case kind == "folder" && item.Type == kind && item.FolderPath == path:
+			return nil, true, nil
+		case kind == "file" && item.FilePath == path && item.FileID != "":
+			return item.asset(raw), true, nil
 		}
 	}
-	return nil, nil
+	return nil, false, nil
 }
