@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"iksync/uploader"
 	"iksync/uploader/imagekit"
 	"iksync/watcher"
 	"iksync/watcher/filter"
@@ -24,6 +25,10 @@ type Config struct {
 	LogFormat string // "auto", "console" or "json"
 	Limits    watcher.Limits
 
+	// Management API calls per second, as the account's limits allow; uploads have none.
+	ReadsPerSecond  float64
+	WritesPerSecond float64 // moves, renames, deletes
+
 	Settle        time.Duration // quiet time of a file before it is queued
 	Rescan        time.Duration // between full scans
 	Poll          time.Duration // between scans where events can't be had
@@ -38,13 +43,15 @@ type Config struct {
 
 // Root is one configured root.
 type Root struct {
-	Path     string // absolute, symlinks resolved
-	Folder   string // "/photos"
-	Filter   *filter.Set
-	Symlinks watcher.Symlinks
-	base     imagekit.Params
-	upload   Upload
-	rules    []rule
+	Path       string // absolute, symlinks resolved
+	Folder     string // "/photos"
+	Filter     *filter.Set
+	Symlinks   watcher.Symlinks
+	Removal    uploader.Removal
+	Duplicates uploader.Duplicates
+	base       imagekit.Params
+	upload     Upload
+	rules      []rule
 }
 
 // Params returns the upload parameters for a path below the root: those of the
@@ -160,9 +167,11 @@ func PlanLimits(plan string) (watcher.Limits, bool) {
 // document is the configuration as it is written.
 type document struct {
 	ImageKit struct {
-		PrivateKeyFile string `yaml:"private_key_file"`
-		UploadURL      string `yaml:"upload_url"`
-		APIURL         string `yaml:"api_url"`
+		PrivateKeyFile  string   `yaml:"private_key_file"`
+		UploadURL       string   `yaml:"upload_url"`
+		APIURL          string   `yaml:"api_url"`
+		ReadsPerSecond  *float64 `yaml:"reads_per_second"`
+		WritesPerSecond *float64 `yaml:"writes_per_second"`
 	} `yaml:"imagekit"`
 	State         string `yaml:"state"`
 	Workers       *int   `yaml:"workers"`
@@ -186,18 +195,24 @@ type document struct {
 }
 
 type documentRoot struct {
-	Path     string         `yaml:"path"`
-	Folder   string         `yaml:"folder"`
-	Include  []string       `yaml:"include"`
-	Exclude  []string       `yaml:"exclude"`
-	Junk     *bool          `yaml:"junk"`
-	Types    []string       `yaml:"types"`
-	MinSize  string         `yaml:"min_size"`
-	MaxSize  string         `yaml:"max_size"`
-	MinAge   string         `yaml:"min_age"`
-	Symlinks string         `yaml:"symlinks"`
-	Upload   Upload         `yaml:"upload"`
-	Rules    []documentRule `yaml:"rules"`
+	Path        string         `yaml:"path"`
+	Folder      string         `yaml:"folder"`
+	Include     []string       `yaml:"include"`
+	Exclude     []string       `yaml:"exclude"`
+	Junk        *bool          `yaml:"junk"`
+	Types       []string       `yaml:"types"`
+	MinSize     string         `yaml:"min_size"`
+	MaxSize     string         `yaml:"max_size"`
+	MinAge      string         `yaml:"min_age"`
+	Symlinks    string         `yaml:"symlinks"`
+	Delete      string         `yaml:"delete"`
+	Filtered    string         `yaml:"filtered"`
+	DeleteAfter string         `yaml:"delete_after"`
+	MaxDelete   string         `yaml:"max_delete"`
+	TrashFolder string         `yaml:"trash_folder"`
+	Duplicates  string         `yaml:"duplicates"`
+	Upload      Upload         `yaml:"upload"`
+	Rules       []documentRule `yaml:"rules"`
 }
 
 type documentRule struct {
@@ -216,8 +231,11 @@ func (c *Config) Diff(other *Config) []string {
 	note("imagekit.upload_url", c.UploadURL, other.UploadURL)
 	note("imagekit.api_url", c.APIURL, other.APIURL)
 	note("imagekit.private_key_file", c.KeyFile, other.KeyFile)
+	note("imagekit.reads_per_second", c.ReadsPerSecond, other.ReadsPerSecond)
+	note("imagekit.writes_per_second", c.WritesPerSecond, other.WritesPerSecond)
 	note("workers", c.Workers, other.Workers)
 	note("log.level", c.LogLevel, other.LogLevel)
+	note("log.format", c.LogFormat, other.LogFormat)
 	note("limits", c.Limits, other.Limits)
 	note("settle", c.Settle, other.Settle)
 	note("rescan", c.Rescan, other.Rescan)

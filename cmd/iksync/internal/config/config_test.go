@@ -9,11 +9,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"iksync/uploader"
 	"iksync/uploader/imagekit"
 	"iksync/watcher"
 )
@@ -220,6 +222,14 @@ func TestLoad(t *testing.T) {
 			"\ufeffworkers: 3\r\n" + strings.ReplaceAll(root, "\n", "\r\n"),
 			func(c *Config) bool { return c.Workers == 3 },
 		},
+		"rates may be whole and broken numbers": {
+			"imagekit: {reads_per_second: 1000, writes_per_second: 0.5}\n" + root,
+			func(c *Config) bool { return c.ReadsPerSecond == 1000 && c.WritesPerSecond == 0.5 },
+		},
+		"one rate leaves the other": {
+			"imagekit: {writes_per_second: 1}\n" + root,
+			func(c *Config) bool { return c.ReadsPerSecond == 20 && c.WritesPerSecond == 1 },
+		},
 		"nested metadata becomes JSON": {
 			"roots: [{path: " + dir + "/photos, folder: /a, upload: {custom_metadata: {a: {b: [1, true, null]}}}}]\n",
 			func(c *Config) bool {
@@ -230,6 +240,143 @@ func TestLoad(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if cfg := mustLoad(t, test.source); !test.check(cfg) {
 				t.Errorf("it is read as %+v", cfg)
+			}
+		})
+	}
+}
+
+// defaultRemoval is what holds for a root unless it is said otherwise.
+func defaultRemoval() uploader.Removal {
+	return uploader.Removal{After: 24 * time.Hour, MaxFiles: 100, MaxShare: 0.10, TrashFolder: "/iksync-trash"}
+}
+
+func TestRemoval(t *testing.T) {
+	dir := photoDirs(t)
+	for name, test := range map[string]struct {
+		folder, keys string
+		change       func(*uploader.Removal) // of the defaults
+	}{
+		"without keys the defaults hold": {"/photos", "", func(*uploader.Removal) {}},
+		"empty keys are the defaults": {
+			"/photos", `delete: "", filtered: "", delete_after: "", max_delete: "", trash_folder: ""`, func(*uploader.Removal) {}},
+		"keep is kept": {"/photos", "delete: keep, filtered: keep", func(*uploader.Removal) {}},
+		"files that are gone may go to the trash and filtered ones be deleted": {
+			"/photos", "delete: trash, filtered: delete",
+			func(r *uploader.Removal) { r.Gone, r.Filtered = uploader.Trash, uploader.Delete }},
+		"files that are gone may be deleted and filtered ones go to the trash": {
+			"/photos", "delete: delete, filtered: trash",
+			func(r *uploader.Removal) { r.Gone, r.Filtered = uploader.Delete, uploader.Trash }},
+		"a removal may wait for days": {
+			"/photos", "delete_after: 7d", func(r *uploader.Removal) { r.After = 7 * 24 * time.Hour }},
+		"a removal may wait for nothing":            {"/photos", "delete_after: 0s", func(r *uploader.Removal) { r.After = 0 }},
+		"a bound may be files alone":                {"/photos", "max_delete: 1", func(r *uploader.Removal) { r.MaxFiles, r.MaxShare = 1, 0 }},
+		"a bound may be a share alone":              {"/photos", "max_delete: 25%", func(r *uploader.Removal) { r.MaxFiles, r.MaxShare = 0, 0.25 }},
+		"a share may be all":                        {"/photos", "max_delete: 100%", func(r *uploader.Removal) { r.MaxFiles, r.MaxShare = 0, 1 }},
+		"a share may be a part of one in a hundred": {"/photos", "max_delete: 0.5 %", func(r *uploader.Removal) { r.MaxFiles, r.MaxShare = 0, 0.005 }},
+		"a bound may be both, with or without blanks": {
+			"/photos", `max_delete: " 5000 ,2% "`, func(r *uploader.Removal) { r.MaxFiles, r.MaxShare = 5000, 0.02 }},
+		"a trash folder loses slashes that say nothing": {
+			"/photos", "trash_folder: bin//old/", func(r *uploader.Removal) { r.TrashFolder = "/bin/old" }},
+		"a trash may lie inside the root's folder": {
+			"/photos", "delete: trash, trash_folder: /photos/trash",
+			func(r *uploader.Removal) { r.Gone, r.TrashFolder = uploader.Trash, "/photos/trash" }},
+		"a trash lies inside the top": {"/", "delete: trash", func(r *uploader.Removal) { r.Gone = uploader.Trash }},
+		"a folder may begin with the trash's name": {
+			"/iksync-trash2", "delete: trash", func(r *uploader.Removal) { r.Gone = uploader.Trash }},
+		"a default trash that nobody uses is in nobody's way": {"/iksync-trash/old", "delete: delete",
+			func(r *uploader.Removal) { r.Gone = uploader.Delete }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := defaultRemoval()
+			test.change(&want)
+			cfg := mustLoad(t, "roots: [{path: "+dir+"/photos, folder: "+test.folder+", "+test.keys+"}]\n")
+			if diff := cmp.Diff(want, cfg.Roots[0].Removal); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestMaxDelete(t *testing.T) {
+	for _, bad := range []string{
+		"", " ", "0", "-1", "+1", "1.5", "1e3", "many", "9223372036854775808", "%", "0%", "-1%", "100.1%", "NaN%", "Inf%", "1e-323%", "10%%",
+		",", "100,", ", 10%", "100, 10", "10%, 100", "10%, 10%", "0, 10%", "100, 0%", "100, 10%, 1", "100 10%", "none",
+	} {
+		t.Run(bad, func(t *testing.T) {
+			if files, share, ok := maxDelete(bad); ok || files != 0 || share != 0 {
+				t.Errorf("it is read as %d files, a share of %v, %t", files, share, ok)
+			}
+		})
+	}
+}
+
+func TestDuplicates(t *testing.T) {
+	dir := photoDirs(t)
+	for name, test := range map[string]struct {
+		keys string
+		want uploader.Duplicates
+	}{
+		"without the key they are uploaded": {"", uploader.UploadDuplicates},
+		"they may be uploaded":              {"duplicates: upload", uploader.UploadDuplicates},
+		"they may be copied":                {"duplicates: copy", uploader.CopyDuplicates},
+		"they may be skipped":               {"duplicates: skip", uploader.SkipDuplicates},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := mustLoad(t, "roots: [{path: "+dir+"/photos, folder: /photos, "+test.keys+"}]\n")
+			if got := cfg.Roots[0].Duplicates; got != test.want {
+				t.Errorf("got %s", got)
+			}
+		})
+	}
+}
+
+// TestFlagsHaveTheDefaultsOfAConfiguration: what no flag says is the same as in a file.
+func TestFlagsHaveTheDefaultsOfAConfiguration(t *testing.T) {
+	dir := photoDirs(t)
+	for _, folder := range []string{"/photos", "/iksync-trash/2026-01-01"} {
+		t.Run(folder, func(t *testing.T) {
+			cfg, err := (&AdHoc{Path: dir + "/photos", Folder: folder}).Config()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(defaultRemoval(), cfg.Roots[0].Removal); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if cfg.Roots[0].Duplicates != uploader.UploadDuplicates || cfg.ReadsPerSecond != 20 || cfg.WritesPerSecond != 5 {
+				t.Errorf("duplicates %s, %v reads and %v writes per second", cfg.Roots[0].Duplicates, cfg.ReadsPerSecond, cfg.WritesPerSecond)
+			}
+		})
+	}
+}
+
+func TestDiff(t *testing.T) {
+	dir := photoDirs(t)
+	root := func(keys string) string {
+		return "roots: [{path: " + dir + "/photos, folder: /photos, " + keys + "}]\n"
+	}
+	changed := []string{"root changed: " + dir + "/photos"}
+	for name, test := range map[string]struct {
+		source string
+		want   []string
+	}{
+		"defaults that are written out are no change": {
+			"imagekit: {reads_per_second: 20.0, writes_per_second: 5}\nlog: {format: auto}\n" +
+				root("delete: keep, filtered: keep, delete_after: 1d, max_delete: '100,10%', trash_folder: iksync-trash, duplicates: upload"), nil},
+		"rates are told": {
+			"imagekit: {reads_per_second: 0.5, writes_per_second: 6}\n" + root(""),
+			[]string{"imagekit.reads_per_second: 20 -> 0.5", "imagekit.writes_per_second: 5 -> 6"}},
+		"the log's format is told":                    {"log: {format: json}\n" + root(""), []string{"log.format: auto -> json"}},
+		"what becomes of files that are gone is told": {root("delete: trash"), changed},
+		"what becomes of filtered files is told":      {root("filtered: delete"), changed},
+		"the time until a removal is told":            {root("delete_after: 1h"), changed},
+		"the bound of removals is told":               {root("max_delete: 100"), changed},
+		"the trash folder is told":                    {root("trash_folder: /trash"), changed},
+		"what is done with duplicates is told":        {root("duplicates: skip"), changed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := mustLoad(t, root("")).Diff(mustLoad(t, test.source))
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
 	}

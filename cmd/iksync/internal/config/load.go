@@ -19,6 +19,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
+	"iksync/uploader"
 	"iksync/uploader/imagekit"
 	"iksync/watcher"
 	"iksync/watcher/filter"
@@ -43,6 +44,13 @@ const DefaultWorkers = 16
 
 // maxWorkers bounds the workers: each has a connection and a buffer.
 const maxWorkers = 256
+
+const (
+	defaultReads  = 20 // per second
+	defaultWrites = 5
+	// maxRate bounds the calls per second: more is a slip and no limit.
+	maxRate = 1000
+)
 
 // Load reads and checks the configuration at path. What is wrong is an [*Error].
 func Load(path string) (*Config, error) { return read(path, false) }
@@ -147,13 +155,16 @@ func inWords(problem string) string {
 	if m == nil {
 		return problem
 	}
-	wanted := map[string]string{"bool": "true or false", "int": "a whole number", "string": "text"}[m[2]]
+	wanted := map[string]string{"bool": "true or false", "int": "a whole number", "float64": "a number", "string": "text"}[m[2]]
 	if wanted == "" {
 		return problem
 	}
 	given := m[1]
-	if strings.HasPrefix(given, "map[") {
+	switch {
+	case strings.HasPrefix(given, "map["):
 		given = "mapping"
+	case strings.HasPrefix(given, "[]"):
+		given = "sequence"
 	}
 	return strings.Replace(first, m[0], given+" was used where "+wanted+" is expected", 1) + "\n" + rest
 }
@@ -201,6 +212,9 @@ func (c *checker) check(doc *document) *Config {
 		Workers:   DefaultWorkers,
 		LogLevel:  cmp.Or(doc.Log.Level, "info"),
 		LogFormat: cmp.Or(doc.Log.Format, "auto"),
+
+		ReadsPerSecond:  c.rate("$.imagekit.reads_per_second", doc.ImageKit.ReadsPerSecond, defaultReads),
+		WritesPerSecond: c.rate("$.imagekit.writes_per_second", doc.ImageKit.WritesPerSecond, defaultWrites),
 	}
 	if err := imagekit.CheckURL(cfg.UploadURL); err != nil {
 		c.at("$.imagekit.upload_url", "%v", err)
@@ -274,6 +288,16 @@ func (c *checker) limits(doc *document, cfg *Config) {
 	cfg.Limits = limits
 }
 
+func (c *checker) rate(path string, value *float64, def float64) float64 {
+	if value == nil {
+		return def
+	}
+	if !(*value > 0 && *value <= maxRate) { // NaN is neither
+		c.at(path, "%v is not above 0 and at most %d", *value, maxRate)
+	}
+	return *value
+}
+
 func (c *checker) duration(path, value string, def, least time.Duration) time.Duration {
 	if value == "" {
 		return def
@@ -343,6 +367,8 @@ func (c *checker) root(at string, doc *documentRoot) Root {
 	default:
 		c.at(at+".symlinks", "%q is unknown; known: skip, follow-inside", doc.Symlinks)
 	}
+	r.Removal = c.removal(at, r.Folder, doc)
+	r.Duplicates = choice(c, at+".duplicates", doc.Duplicates, uploader.UploadDuplicates, uploader.CopyDuplicates, uploader.SkipDuplicates)
 	r.base = Defaults()
 	r.upload = doc.Upload
 	c.upload(at+".upload", &doc.Upload)

@@ -1,0 +1,70 @@
+package uploader
+
+import "time"
+
+// Policy says what becomes of the library's copy of a file that is no longer to
+// be there.
+type Policy int
+
+const (
+	// Keep leaves the copy where it is.
+	Keep Policy = iota
+	// Trash moves it to the trash folder.
+	Trash
+	// Delete deletes it, for good.
+	Delete
+)
+
+// String names the policy as the configuration does.
+func (p Policy) String() string {
+	switch p {
+	case Keep:
+		return "keep"
+	case Trash:
+		return "trash"
+	case Delete:
+		return "delete"
+	}
+	return "unknown"
+}
+
+// Removal says what becomes of a root's copies in the library, and bounds it.
+type Removal struct {
+	Gone     Policy // of files that are gone locally
+	Filtered Policy // of files that the filters leave out by now
+	// After is how long a copy stays: until then the file's return cancels the removal.
+	After time.Duration
+	// MaxFiles is how many copies may be removed in one hour; 0 is no such bound.
+	MaxFiles int64
+	// MaxShare is the same as a share of the root's files, 0.10 for 10 %; 0 is no
+	// such bound. With both the smaller counts.
+	MaxShare float64
+	// TrashFolder is the remote folder for Trash, "/iksync-trash"; each day has a
+	// subfolder.
+	TrashFolder string
+}
+
+// Duplicates says what is done with a file whose content is in the library already.
+type Duplicates int
+
+const (
+	// UploadDuplicates uploads it like any other.
+	UploadDuplicates Duplicates = iota
+	// CopyDuplicates lets ImageKit copy what it has.
+	CopyDuplicates
+	// SkipDuplicates leaves it out.
+	SkipDuplicates
+)
+
+// String names the choice as the configuration does.
+func (d Duplicates) String() string {
+	switch d {
+	case UploadDuplicates:
+		return "upload"
+	case CopyDuplicates:
+		return "copy"
+	case SkipDuplicates:
+		return "skip"
+	}
+	return "unknown"
+}
