@@ -41,6 +41,9 @@ func (q *Queue) ClaimMixed(ctx context.Context, roots []int64, n, big int, lease
 		if jobs, err = mixed(tx, string(ids), n, big, now); err != nil {
 			return err
 		}
+		if jobs, err = outOfTheWay(tx, jobs, now); err != nil {
+			return err
+		}
 		if len(jobs) == 0 {
 			next, err = earliest(tx, string(ids), now)
 			return err
@@ -57,6 +60,56 @@ func (q *Queue) ClaimMixed(ctx context.Context, roots []int64, n, big int, lease
 		return nil, time.Time{}, fmt.Errorf("claim jobs: %w", err)
 	}
 	return jobs, next, nil
+}
+
+// stepAside is how long an upload waits for a directory's move to be decided.
+const stepAside = time.Second
+
+// outOfTheWay puts off jobs of files in directories that other files seem to have
+// been moved to: once there is something in the library's folder, no folder can
+// be moved there as a whole.
+func outOfTheWay(tx *state.Tx, jobs []Job, now time.Time) ([]Job, error) {
+	var undecided bool
+	if err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM jobs WHERE move = 1)`).Scan(&undecided); err != nil || !undecided {
+		return jobs, err
+	}
+	known := make(map[Place]bool)
+	moving := func(j *Job) (bool, error) {
+		for i, c := range []byte(j.Path) {
+			if c != '/' {
+				continue
+			}
+			at := Place{j.RootID, j.Path[:i]}
+			is, ok := known[at]
+			if !ok {
+				err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM jobs WHERE move = 1 AND root_id = ? AND path > ? AND path < ?)`,
+					at.RootID, []byte(at.Path+"/"), []byte(at.Path+"0")).Scan(&is)
+				if err != nil {
+					return false, err
+				}
+				known[at] = is
+			}
+			if is {
+				return true, nil
+			}
+		}
+		return false, nil
+	}
+	free := jobs[:0]
+	for i := range jobs {
+		wait, err := moving(&jobs[i])
+		if err != nil {
+			return nil, err
+		}
+		if !wait {
+			free = append(free, jobs[i])
+			continue
+		}
+		if err := tx.Exec(`UPDATE jobs SET not_before = ? WHERE id = ?`, now.Add(stepAside).UnixMilli(), jobs[i].ID); err != nil {
+			return nil, err
+		}
+	}
+	return free, nil
 }
 
 // jobIDs lists the ids of jobs as a JSON array.
@@ -133,7 +186,8 @@ func ready(tx *state.Tx, roots string, l lane, most int, limit int64, picked []J
 	rows, err := tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
 			j.remote_path, j.attempts, j.accepted, f.size, f.hash, f.version_id
 		FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
-		WHERE j.state = 0 AND j.priority BETWEEN ? AND ? AND j.not_before <= ? AND j.remote_path IS NOT NULL AND j.size < ?
+		WHERE j.state = 0 AND j.move = 0 AND j.priority BETWEEN ? AND ? AND j.not_before <= ? AND j.remote_path IS NOT NULL AND j.size < ?
+			AND (f.id IS NULL OR NOT EXISTS (SELECT 1 FROM jobs m WHERE m.donor = f.id) AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.file = f.id))
 			AND +j.root_id IN (SELECT value FROM json_each(?)) AND j.id NOT IN (SELECT value FROM json_each(?))
 		ORDER BY j.priority DESC, j.not_before, j.id LIMIT ?`, from, to, now.UnixMilli(), limit, roots, jobIDs(picked), most)
 	if err != nil {

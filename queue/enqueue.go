@@ -45,18 +45,28 @@ func (q *Queue) Enqueue(ctx context.Context, changes []Change) (Enqueued, error)
 // zero rows then.
 //
 // A leased job stays leased; its worker will find its generation raised.
+//
+// m.d is the donor: the record of another path whose file this seems to be, by
+// its size and modification time, and best of all by its inode. Each gives to
+// one job, but one of the same inode comes before one that only looks alike.
+// Then the job is a move, which is looked into before anything is sent; and the
+// remote path may be the donor's.
 const insertJob = `
 INSERT INTO jobs (root_id, path, gen, state, leased, priority, not_before, attempts,
-	size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at)
-SELECT ?1, ?2, 1, ?3, 0, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, '', ?13, ?13
+	size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at, donor, move)
+SELECT ?1, ?2, 1, ?3, 0, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, '', ?13, ?13, m.d, m.d IS NOT NULL
+FROM (SELECT (SELECT f.id FROM files f WHERE f.mtime_ns = ?6 AND f.size = ?5 AND ?3 = 0 AND NOT (f.root_id = ?1 AND f.path = ?2)
+	AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.donor = f.id AND NOT (o.root_id = ?1 AND o.path = ?2) AND (o.ino = f.ino OR f.ino <> ?9))
+	ORDER BY f.ino = ?9 DESC LIMIT 1) AS d) AS m
 WHERE NOT EXISTS (SELECT 1 FROM files WHERE root_id = ?1 AND path = ?2
 		AND (remote_path <> ?10 OR size = ?5 AND mtime_ns = ?6 AND ctime_ns = ?7 AND ino = ?9))
-	AND NOT EXISTS (SELECT 1 FROM files WHERE remote_path = ?10 AND NOT (root_id = ?1 AND path = ?2))
+	AND NOT EXISTS (SELECT 1 FROM files WHERE remote_path = ?10 AND NOT (root_id = ?1 AND path = ?2) AND id IS NOT m.d)
 	AND NOT EXISTS (SELECT 1 FROM jobs  WHERE remote_path = ?10 AND NOT (root_id = ?1 AND path = ?2))
 ON CONFLICT (root_id, path) DO UPDATE SET
 	gen = gen + 1, state = iif(leased, 0, ?3), priority = max(priority, ?4),
 	not_before = iif(leased, not_before, 0), attempts = 0, size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9,
-	remote_path = iif(leased, coalesce(?10, remote_path), ?10), class = ?11, reason = ?12, request_id = '', accepted = NULL, updated_at = ?13
+	remote_path = iif(leased, coalesce(?10, remote_path), ?10), class = ?11, reason = ?12, request_id = '', accepted = NULL, updated_at = ?13,
+	donor = iif(leased, NULL, excluded.donor), move = iif(leased, 0, excluded.move)
 	WHERE size <> ?5 OR mtime_ns <> ?6 OR ctime_ns <> ?7 OR ino <> ?9 OR remote_path IS NOT ?10
 		OR (state = 3) <> (?3 = 3) OR (state = 3 AND reason <> ?12)`
 
@@ -77,7 +87,7 @@ func (q *Queue) enqueue(tx *state.Tx, c *Change, now int64, result *Enqueued) er
 		return err
 	}
 	if !changed && want == Ready {
-		given, err := q.resolve(tx, c)
+		given, err := q.freeRemote(tx, c.RootID, c.Path, c.Remote)
 		if err != nil {
 			return err
 		}
@@ -102,37 +112,37 @@ func (q *Queue) enqueue(tx *state.Tx, c *Change, now int64, result *Enqueued) er
 	return nil
 }
 
-// resolve returns the remote path that a change may use: its record's, else
-// the one that its job has, else the first free one.
-func (q *Queue) resolve(tx *state.Tx, c *Change) (string, error) {
+// freeRemote returns the remote path that a path may use: its record's, else the
+// one that its job has, else the first free one.
+func (q *Queue) freeRemote(tx *state.Tx, rootID int64, path, wanted string) (string, error) {
 	var recorded, queued sql.NullString
 	err := tx.QueryRow(`SELECT (SELECT remote_path FROM files WHERE root_id = ?1 AND path = ?2),
-		(SELECT remote_path FROM jobs WHERE root_id = ?1 AND path = ?2)`, c.RootID, []byte(c.Path)).Scan(&recorded, &queued)
+		(SELECT remote_path FROM jobs WHERE root_id = ?1 AND path = ?2)`, rootID, []byte(path)).Scan(&recorded, &queued)
 	if err != nil {
 		return "", err
 	}
 	if recorded.Valid {
 		return recorded.String, nil
 	}
-	remote := c.Remote
+	remote := wanted
 	for n := range maxAlternates {
-		free, err := remoteFree(tx, c, remote)
+		free, err := remoteFree(tx, rootID, path, remote)
 		if err != nil || free {
 			return remote, err
 		}
-		remote = q.alternate(c.Remote, c.Path, n)
+		remote = q.alternate(wanted, path, n)
 		if queued.String == remote {
 			return remote, nil
 		}
 	}
-	return "", fmt.Errorf("no free remote path near %s after %d tries", c.Remote, maxAlternates)
+	return "", fmt.Errorf("no free remote path near %s after %d tries", wanted, maxAlternates)
 }
 
-func remoteFree(tx *state.Tx, c *Change, remote string) (bool, error) {
+func remoteFree(tx *state.Tx, rootID int64, path, remote string) (bool, error) {
 	var one int
 	err := tx.QueryRow(`SELECT 1 WHERE EXISTS (SELECT 1 FROM files WHERE remote_path = ?3 AND NOT (root_id = ?1 AND path = ?2))
 		OR EXISTS (SELECT 1 FROM jobs WHERE remote_path = ?3 AND NOT (root_id = ?1 AND path = ?2))`,
-		c.RootID, []byte(c.Path), remote).Scan(&one)
+		rootID, []byte(path), remote).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return true, nil
 	}

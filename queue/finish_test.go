@@ -110,10 +110,10 @@ func TestAHeldJobWaitsForAChange(t *testing.T) {
 		t.Errorf("a release enqueued %+v", e)
 	}
 	job := f.claimOne()
-	f.hold(job, seen(2), "too_large", "too large")
+	f.hold(job, f.seenAt("a", 2), "too_large", "too large")
 	f.wantStates(want{"a": queue.Held})
 	f.enqueue(f.change("a", 3))
-	if job := f.claimOne(); job.Stat != seen(3) || job.RemotePath != "/a" {
+	if job := f.claimOne(); job.Stat != f.seenAt("a", 3) || job.RemotePath != "/a" {
 		t.Errorf("claimed %+v", job)
 	}
 }
@@ -178,14 +178,14 @@ func TestTouchTakesTheNewStatAndDropRecordsNothing(t *testing.T) {
 	if !jobs[0].Recorded || jobs[0].Size != seen(1).Size || jobs[0].Hash != (state.Hash{1, 1}) || jobs[1].Recorded {
 		t.Errorf("claimed %+v", jobs)
 	}
-	if err := f.outcome(func(done func(error)) { f.q.Touch(&jobs[0], seen(3), done) }); err != nil {
+	if err := f.outcome(func(done func(error)) { f.q.Touch(&jobs[0], f.seenAt("a", 3), done) }); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.outcome(func(done func(error)) { f.q.Drop(&jobs[1], done) }); err != nil {
 		t.Fatal(err)
 	}
 	f.wantStates(want{})
-	if got := f.record("a"); got.Stat != seen(3) || got.FileID != "a@1" {
+	if got := f.record("a"); got.Stat != f.seenAt("a", 3) || got.FileID != "a@1" {
 		t.Errorf("the record is %+v", got)
 	}
 	if got := f.record("b"); got != nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zeebo/xxh3"
 	"go.uber.org/goleak"
 
 	"iksync/queue"
@@ -74,8 +75,19 @@ func seen(n int64) state.Stat {
 	return state.Stat{Size: 100 + n, MtimeNs: n, CtimeNs: n, Dev: 1, Ino: 5}
 }
 
+// seenAt is seen with a modification time that no other path's file has: two that
+// are alike in size and time look like one that was moved.
+func (f *fixture) seenAt(path string, n int64) state.Stat {
+	st := seen(n)
+	st.MtimeNs += versions * int64(xxh3.HashString(fmt.Sprint(f.root, path))%1e9)
+	return st
+}
+
+// versions bounds the contents of a file.
+const versions = 1000
+
 func (f *fixture) change(path string, n int64) queue.Change {
-	return queue.Change{RootID: f.root, Path: path, Stat: seen(n), Remote: "/" + path}
+	return queue.Change{RootID: f.root, Path: path, Stat: f.seenAt(path, n), Remote: "/" + path}
 }
 
 func (f *fixture) enqueue(changes ...queue.Change) queue.Enqueued {
@@ -122,8 +134,8 @@ func pathsOf(jobs []queue.Job) []string {
 // fileOf is what an upload of the job would record.
 func fileOf(job queue.Job) *state.File {
 	return &state.File{
-		RootID: job.RootID, Path: job.Path, Stat: job.Stat, Hash: state.Hash{byte(job.Stat.MtimeNs), 1},
-		FileID:     fmt.Sprintf("%s@%d", job.Path, job.Stat.MtimeNs),
+		RootID: job.RootID, Path: job.Path, Stat: job.Stat, Hash: state.Hash{byte(job.Stat.MtimeNs % versions), 1},
+		FileID:     fmt.Sprintf("%s@%d", job.Path, job.Stat.MtimeNs%versions),
 		RemotePath: job.RemotePath, Response: []byte("{}"),
 		UploadedAt: time.UnixMilli(1), CheckedAt: time.UnixMilli(1),
 	}

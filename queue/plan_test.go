@@ -31,6 +31,9 @@ func statements(t *testing.T) []string {
 	}
 	var all []string
 	inspect := func(n ast.Node) bool {
+		if _, ok := n.(*ast.BinaryExpr); ok {
+			return false // a part of a statement is none
+		}
 		lit, ok := n.(*ast.BasicLit)
 		if !ok || lit.Kind != token.STRING {
 			return true
@@ -99,11 +102,11 @@ func TestQueriesUseTheirIndexes(t *testing.T) {
 		case strings.Contains(s, "UNION ALL") && strings.Contains(s, "ORDER BY path"):
 			check("known", []string{"(root_id=? AND path>?"}, []string{"TEMP B-TREE", "SCAN"})
 		case strings.HasPrefix(s, "INSERT INTO jobs"):
-			check("insert", nil, []string{"SCAN files", "SCAN jobs", "TEMP B-TREE"})
+			check("insert", nil, []string{"SCAN files", "SCAN jobs", "SCAN f"})
 		case strings.HasPrefix(s, "DELETE FROM jobs"):
 			check("delete", []string{"SEARCH jobs"}, []string{"SCAN"})
 		case strings.HasPrefix(s, "UPDATE") && strings.Contains(s, "WHERE id"):
-			check("update", []string{"SEARCH jobs"}, []string{"SCAN jobs"})
+			check("update", []string{"SEARCH"}, []string{"SCAN jobs", "SCAN files", "SCAN roots"})
 		}
 	}
 	for _, name := range []string{"claim", "known", "insert", "delete", "update"} {

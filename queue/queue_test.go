@@ -124,7 +124,7 @@ func TestEnqueueIgnoresWhatIsAlreadyRecorded(t *testing.T) {
 			}
 		})
 	}
-	if job := f.claimOne(); job.Stat != seen(2) {
+	if job := f.claimOne(); job.Stat != f.seenAt("a", 2) {
 		t.Errorf("the job has stat %+v", job.Stat)
 	}
 }
@@ -143,7 +143,7 @@ func TestTwoPathsNeverShareARemotePath(t *testing.T) {
 	if e := f.enqueue(second, first); e.Queued != 0 || len(e.Renamed) != 0 {
 		t.Errorf("a repetition enqueued %+v", e)
 	}
-	second.Stat = seen(2)
+	second.Stat = f.seenAt(second.Path, 2)
 	f.enqueue(second)
 	jobs := f.claim(2)
 	if jobs[0].RemotePath != "/a_b" || jobs[1].RemotePath != given {
@@ -163,7 +163,7 @@ func TestTwoPathsNeverShareARemotePath(t *testing.T) {
 		f.complete(job)
 	})
 	t.Run("and a change of the second goes where its record is", func(t *testing.T) {
-		second.Stat = seen(3)
+		second.Stat = f.seenAt(second.Path, 3)
 		if e := f.enqueue(second); e.Queued != 1 {
 			t.Errorf("enqueued %+v", e)
 		}
@@ -188,7 +188,7 @@ func TestTwoPathsNeverShareARemotePath(t *testing.T) {
 	})
 	t.Run("nor in two roots", func(t *testing.T) {
 		other := f.change("a b", 1)
-		other.RootID, other.Remote = f.ensureRoot("/other"), "/a_b"
+		other.RootID, other.Remote, other.Stat.Size = f.ensureRoot("/other"), "/a_b", 7 // not one that was moved
 		if e := f.enqueue(other); len(e.Renamed) != 1 {
 			t.Errorf("enqueued %+v", e)
 		}
@@ -229,7 +229,7 @@ func TestALaterChangeSupersedesTheEarlierOneInPlace(t *testing.T) {
 		f.enqueue(f.change("a", n))
 	}
 	job := f.claimOne()
-	if job.Stat != seen(4) {
+	if job.Stat != f.seenAt("a", 4) {
 		t.Errorf("the job has stat %+v", job.Stat)
 	}
 	f.complete(job)
@@ -278,7 +278,7 @@ func TestAChangeDuringAnUploadIsNotLost(t *testing.T) {
 				t.Error("the path was given to a second worker")
 			}
 			finish(f, job)
-			if got := f.claimOne(); got.Stat != seen(2) || got.RemotePath != "/a" {
+			if got := f.claimOne(); got.Stat != f.seenAt("a", 2) || got.RemotePath != "/a" {
 				t.Errorf("claimed %+v", got)
 			}
 		})

@@ -15,10 +15,11 @@ import (
 // Known is what the state file knows of a path: its record, or its job.
 type Known struct {
 	Path   string
-	Stat   state.Stat // without Dev
-	Job    bool       // a job; else a record
-	State  State      // of the job
-	Reason string     // why the job is held; "" otherwise
+	Stat   state.Stat    // without Dev
+	Job    bool          // a job; else a record
+	State  State         // of the job
+	Reason string        // why the job is held; "" otherwise
+	Absent state.Absence // of a record
 }
 
 // Known returns at most limit rows of a root whose paths come after the given
@@ -31,13 +32,13 @@ func (q *Queue) Known(ctx context.Context, rootID int64, after string, limit int
 }
 
 const (
-	knownAll = `SELECT path, size, mtime_ns, ctime_ns, ino, -1 AS state, '' AS reason FROM files WHERE root_id = ?1 AND path > ?2
+	knownAll = `SELECT path, size, mtime_ns, ctime_ns, ino, -1 AS state, '' AS reason, absent FROM files WHERE root_id = ?1 AND path > ?2
 		UNION ALL
-		SELECT path, size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, '') FROM jobs WHERE root_id = ?1 AND path > ?2
+		SELECT path, size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, ''), 0 FROM jobs WHERE root_id = ?1 AND path > ?2
 		ORDER BY path LIMIT ?3`
-	knownBelow = `SELECT path, size, mtime_ns, ctime_ns, ino, -1 AS state, '' AS reason FROM files WHERE root_id = ?1 AND path > ?2 AND path < ?4
+	knownBelow = `SELECT path, size, mtime_ns, ctime_ns, ino, -1 AS state, '' AS reason, absent FROM files WHERE root_id = ?1 AND path > ?2 AND path < ?4
 		UNION ALL
-		SELECT path, size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, '') FROM jobs WHERE root_id = ?1 AND path > ?2 AND path < ?4
+		SELECT path, size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, ''), 0 FROM jobs WHERE root_id = ?1 AND path > ?2 AND path < ?4
 		ORDER BY path LIMIT ?3`
 )
 
@@ -58,7 +59,7 @@ func (q *Queue) KnownBelow(ctx context.Context, rootID int64, dir, after string,
 	for rows.Next() {
 		var k Known
 		var ino, st int64
-		if err := rows.Scan(&k.Path, &k.Stat.Size, &k.Stat.MtimeNs, &k.Stat.CtimeNs, &ino, &st, &k.Reason); err != nil {
+		if err := rows.Scan(&k.Path, &k.Stat.Size, &k.Stat.MtimeNs, &k.Stat.CtimeNs, &ino, &st, &k.Reason, &k.Absent); err != nil {
 			return nil, false, fmt.Errorf("read what is known of root %d: %w", rootID, err)
 		}
 		k.Stat.Ino = uint64(ino)
@@ -88,9 +89,9 @@ type Pair struct {
 func (q *Queue) Lookup(ctx context.Context, rootID int64, paths []string) ([]Pair, error) {
 	pairs := make([]Pair, len(paths))
 	for i, path := range paths {
-		rows, err := q.db.Query(ctx, `SELECT size, mtime_ns, ctime_ns, ino, -1, '' FROM files WHERE root_id = ?1 AND path = ?2
+		rows, err := q.db.Query(ctx, `SELECT size, mtime_ns, ctime_ns, ino, -1, '', absent FROM files WHERE root_id = ?1 AND path = ?2
 			UNION ALL
-			SELECT size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, '') FROM jobs WHERE root_id = ?1 AND path = ?2`,
+			SELECT size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, ''), 0 FROM jobs WHERE root_id = ?1 AND path = ?2`,
 			rootID, []byte(path))
 		if err != nil {
 			return nil, fmt.Errorf("look up %q: %w", path, err)
@@ -98,7 +99,7 @@ func (q *Queue) Lookup(ctx context.Context, rootID int64, paths []string) ([]Pai
 		for rows.Next() {
 			k := Known{Path: path}
 			var ino, st int64
-			if err = rows.Scan(&k.Stat.Size, &k.Stat.MtimeNs, &k.Stat.CtimeNs, &ino, &st, &k.Reason); err != nil {
+			if err = rows.Scan(&k.Stat.Size, &k.Stat.MtimeNs, &k.Stat.CtimeNs, &ino, &st, &k.Reason, &k.Absent); err != nil {
 				break
 			}
 			k.Stat.Ino = uint64(ino)

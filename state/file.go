@@ -30,6 +30,7 @@ type Hash [16]byte
 // File is the record of an uploaded file: what was sent and what ImageKit
 // answered.
 type File struct {
+	ID     int64 // of the record; 0 for one that is not recorded yet
 	RootID int64
 	Path   string // below the root, "/" between names, bytes as on disk
 	Stat   Stat   // of the content that was uploaded
@@ -48,11 +49,36 @@ type File struct {
 
 	UploadedAt time.Time // ms resolution
 	CheckedAt  time.Time // when the content was last compared with the disk
+
+	Absent   Absence
+	AbsentAt time.Time // since when; valid unless Present
+	Kept     bool      // absent, and the library's copy is to stay whatever the policy
 }
 
-const fileColumns = `f.root_id, f.path, f.size, f.mtime_ns, f.ctime_ns, f.dev, f.ino, f.hash,
+// Absence says why a recorded file is not to be found where it was.
+type Absence int
+
+// The absences.
+const (
+	Present  Absence = 0 // it is there
+	Gone     Absence = 1 // there is no file any more
+	Filtered Absence = 2 // the filters leave it out by now
+)
+
+// String names the absence as listings do.
+func (a Absence) String() string {
+	switch a {
+	case Gone:
+		return "gone"
+	case Filtered:
+		return "filtered"
+	}
+	return "present"
+}
+
+const fileColumns = `f.id, f.root_id, f.path, f.size, f.mtime_ns, f.ctime_ns, f.dev, f.ino, f.hash,
 	f.file_id, f.version_id, f.name, f.remote_path, f.url, f.thumbnail_url, f.width, f.height,
-	f.file_type, f.uploaded_at, f.checked_at`
+	f.file_type, f.uploaded_at, f.checked_at, f.absent, f.absent_at, f.kept`
 
 // PutFile records f, replacing the record of its path. A remote path that
 // belongs to another local path is an error wrapping [ErrRemoteTaken].
@@ -64,7 +90,7 @@ func (tx *Tx) PutFile(f *File) error {
 		ON CONFLICT (root_id, path) DO UPDATE SET
 			size=?3, mtime_ns=?4, ctime_ns=?5, dev=?6, ino=?7, hash=?8, file_id=?9, version_id=?10,
 			name=?11, remote_path=?12, url=?13, thumbnail_url=?14, width=?15, height=?16,
-			file_type=?17, uploaded_at=?18, checked_at=?19`,
+			file_type=?17, uploaded_at=?18, checked_at=?19, absent=0, absent_at=0, kept=0`,
 		f.RootID, []byte(f.Path), f.Stat.Size, f.Stat.MtimeNs, f.Stat.CtimeNs, int64(f.Stat.Dev), int64(f.Stat.Ino), f.Hash[:],
 		f.FileID, f.VersionID, f.Name, f.RemotePath, f.URL, f.ThumbnailURL, f.Width, f.Height,
 		f.FileType, f.UploadedAt.UnixMilli(), f.CheckedAt.UnixMilli())
@@ -111,7 +137,7 @@ func (tx *Tx) RemoteOwner(remotePath string) (*Owner, error) {
 // TouchFile notes that the content of a recorded file is unchanged although
 // its stat differs: the record takes the new stat.
 func (tx *Tx) TouchFile(rootID int64, path string, st Stat, now time.Time) error {
-	err := tx.Exec(`UPDATE files SET size=?3, mtime_ns=?4, ctime_ns=?5, dev=?6, ino=?7, checked_at=?8 WHERE root_id=?1 AND path=?2`,
+	err := tx.Exec(`UPDATE files SET size=?3, mtime_ns=?4, ctime_ns=?5, dev=?6, ino=?7, checked_at=?8, absent=0, absent_at=0, kept=0 WHERE root_id=?1 AND path=?2`,
 		rootID, []byte(path), st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), now.UnixMilli())
 	if err != nil {
 		return fmt.Errorf("record the new stat of %q: %w", path, err)
@@ -126,8 +152,12 @@ func (db *DB) Files(ctx context.Context, rootID int64, responses bool) iter.Seq2
 	query := `SELECT ` + fileColumns + `, ` + map[bool]string{false: "NULL", true: "r.body"}[responses] + `
 		FROM files f LEFT JOIN responses r ON r.file_id = f.id
 		WHERE ?1 IN (0, f.root_id) ORDER BY f.root_id, f.path`
+	return db.files(ctx, query, rootID)
+}
+
+func (db *DB) files(ctx context.Context, query string, args ...any) iter.Seq2[*File, error] {
 	return func(yield func(*File, error) bool) {
-		rows, err := db.Query(ctx, query, rootID)
+		rows, err := db.Query(ctx, query, args...)
 		if err != nil {
 			yield(nil, fmt.Errorf("read the records: %w", err))
 			return
@@ -151,10 +181,68 @@ func (db *DB) Files(ctx context.Context, rootID int64, responses bool) iter.Seq2
 
 // FileAt returns the record of a path with its response; nil when there is none.
 func (db *DB) FileAt(ctx context.Context, rootID int64, path string) (*File, error) {
-	rows, err := db.Query(ctx, `SELECT `+fileColumns+`, r.body FROM files f LEFT JOIN responses r ON r.file_id = f.id
-		WHERE f.root_id = ? AND f.path = ?`, rootID, []byte(path))
+	rows, err := db.Query(ctx, oneFile+`f.root_id = ? AND f.path = ?`, rootID, []byte(path))
+	return single(rows, err, path)
+}
+
+// FileByID returns a record with its response; nil when there is none.
+func (db *DB) FileByID(ctx context.Context, id int64) (*File, error) {
+	rows, err := db.Query(ctx, oneFile+`f.id = ?`, id)
+	return single(rows, err, fmt.Sprint("record ", id))
+}
+
+// FileAt is [DB.FileAt] inside a transaction.
+func (tx *Tx) FileAt(rootID int64, path string) (*File, error) {
+	rows, err := tx.Query(oneFile+`f.root_id = ? AND f.path = ?`, rootID, []byte(path))
+	return single(rows, err, path)
+}
+
+// FileByID is [DB.FileByID] inside a transaction.
+func (tx *Tx) FileByID(id int64) (*File, error) {
+	rows, err := tx.Query(oneFile+`f.id = ?`, id)
+	return single(rows, err, fmt.Sprint("record ", id))
+}
+
+// FilesBelow returns the records below a directory of a root, in the order of
+// their paths' bytes, without their responses. The sequence ends after the first
+// error.
+func (db *DB) FilesBelow(ctx context.Context, rootID int64, dir string) iter.Seq2[*File, error] {
+	return db.files(ctx, `SELECT `+fileColumns+`, NULL FROM files f WHERE f.root_id = ? AND f.path > ? AND f.path < ? ORDER BY f.path`,
+		rootID, []byte(dir+"/"), []byte(dir+"0"))
+}
+
+// RemoteOwner is [Tx.RemoteOwner] outside of a transaction.
+func (db *DB) RemoteOwner(ctx context.Context, remotePath string) (*File, error) {
+	rows, err := db.Query(ctx, oneFile+`f.remote_path = ?`, remotePath)
+	return single(rows, err, remotePath)
+}
+
+// FilesUnder returns up to limit records whose assets are below a remote folder,
+// in the order of their remote paths, without their responses.
+func (tx *Tx) FilesUnder(folder string, limit int) ([]*File, error) {
+	rows, err := tx.Query(`SELECT `+fileColumns+`, NULL FROM files f WHERE f.remote_path > ? AND f.remote_path < ? ORDER BY f.remote_path LIMIT ?`,
+		folder+"/", folder+"0", limit)
 	if err != nil {
-		return nil, fmt.Errorf("read the record of %q: %w", path, err)
+		return nil, fmt.Errorf("read the records below %s: %w", folder, err)
+	}
+	defer rows.Close()
+	var files []*File
+	for rows.Next() {
+		f, err := scanFile(rows)
+		if err != nil {
+			return nil, fmt.Errorf("read the records below %s: %w", folder, err)
+		}
+		files = append(files, f)
+	}
+	return files, rows.Err()
+}
+
+const oneFile = `SELECT ` + fileColumns + `, r.body FROM files f LEFT JOIN responses r ON r.file_id = f.id WHERE `
+
+// single reads the one row of a query, which it closes.
+func single(rows *sql.Rows, err error, what string) (*File, error) {
+	if err != nil {
+		return nil, fmt.Errorf("read the record of %q: %w", what, err)
 	}
 	defer rows.Close()
 	if !rows.Next() {
@@ -162,7 +250,7 @@ func (db *DB) FileAt(ctx context.Context, rootID int64, path string) (*File, err
 	}
 	f, err := scanFile(rows)
 	if err != nil {
-		return nil, fmt.Errorf("read the record of %q: %w", path, err)
+		return nil, fmt.Errorf("read the record of %q: %w", what, err)
 	}
 	return f, nil
 }
@@ -170,10 +258,10 @@ func (db *DB) FileAt(ctx context.Context, rootID int64, path string) (*File, err
 func scanFile(rows *sql.Rows) (*File, error) {
 	var f File
 	var path, hash []byte
-	var dev, ino, uploaded, checked int64
-	err := rows.Scan(&f.RootID, &path, &f.Stat.Size, &f.Stat.MtimeNs, &f.Stat.CtimeNs, &dev, &ino, &hash,
+	var dev, ino, uploaded, checked, absentAt int64
+	err := rows.Scan(&f.ID, &f.RootID, &path, &f.Stat.Size, &f.Stat.MtimeNs, &f.Stat.CtimeNs, &dev, &ino, &hash,
 		&f.FileID, &f.VersionID, &f.Name, &f.RemotePath, &f.URL, &f.ThumbnailURL, &f.Width, &f.Height,
-		&f.FileType, &uploaded, &checked, &f.Response)
+		&f.FileType, &uploaded, &checked, &f.Absent, &absentAt, &f.Kept, &f.Response)
 	if err != nil {
 		return nil, err
 	}
@@ -184,5 +272,8 @@ func scanFile(rows *sql.Rows) (*File, error) {
 	f.Path = string(path)
 	f.Stat.Dev, f.Stat.Ino = uint64(dev), uint64(ino)
 	f.UploadedAt, f.CheckedAt = time.UnixMilli(uploaded), time.UnixMilli(checked)
+	if f.Absent != Present {
+		f.AbsentAt = time.UnixMilli(absentAt)
+	}
 	return &f, nil
 }

@@ -33,6 +33,37 @@ type Root struct {
 	// Paused, when not nil, says that nothing may be inferred about the root at
 	// present: its jobs wait.
 	Paused func() bool
+
+	// Calm, when not nil, says that what has happened in the root is all queued:
+	// before, it can't be told whether a directory was moved as a whole.
+	Calm func() bool
+	// Folder is the remote folder that mirrors the root.
+	Folder string
+	// Removal says what becomes of the copies of files that are absent.
+	Removal Removal
+	// Duplicates says what is done with files whose content is in the library already.
+	Duplicates Duplicates
+	// Absence looks on the disk why a recorded file is not among the wanted. It is
+	// needed for removals.
+	Absence func(path string) state.Absence
+	// Sound, when not nil, says that nothing of the root has been missed, as far as
+	// is known; else nothing is removed.
+	Sound func() bool
+	// Rescan, when not nil, asks for a scan that confirms what is absent.
+	Rescan func()
+}
+
+// away reports that the root is not the directory that it was, or not there.
+func (r *Root) away() bool {
+	if r.Paused != nil && r.Paused() {
+		return true
+	}
+	held, err := r.Dir.Stat(".")
+	if err != nil {
+		return true
+	}
+	there, err := os.Stat(r.Dir.Name())
+	return err != nil || !os.SameFile(held, there)
 }
 
 // Options configure a [Pool].
@@ -68,13 +99,15 @@ const (
 
 // Pool runs jobs. Make it with New, then call Run once.
 type Pool struct {
-	o     Options
-	q     *queue.Queue
-	db    *state.DB
-	roots map[int64]*Root
-	stats counters
-	gate  gate
-	beat  atomic.Int64 // unix ns of the dispatcher's last turn
+	o      Options
+	q      *queue.Queue
+	db     *state.DB
+	roots  map[int64]*Root
+	stats  counters
+	gate   gate
+	beat   atomic.Int64 // unix ns of the dispatcher's last turn
+	mover  *mover
+	moving atomic.Bool // the mover is at work
 	// changed tells the dispatcher that jobs were taken or finished.
 	changed chan struct{}
 
@@ -100,6 +133,7 @@ func New(db *state.DB, q *queue.Queue, o Options) *Pool {
 		failed:  make(chan struct{}),
 	}
 	p.beat.Store(time.Now().UnixNano())
+	p.mover = newMover(p)
 	for i := range o.Roots {
 		p.roots[o.Roots[i].ID] = &o.Roots[i]
 	}
@@ -132,8 +166,16 @@ func (p *Pool) Run(ctx context.Context) error {
 	stopped := make(chan struct{})
 	var renewer sync.WaitGroup
 	renewer.Go(func() { p.renew(stopped) })
+	moves, endMoves := context.WithCancel(work)
+	var moving sync.WaitGroup
+	moving.Go(func() { p.mover.run(moves) })
 
 	p.dispatch(ctx, jobs)
+	if p.o.Idle != nil && ctx.Err() == nil && p.failure() == nil {
+		p.removeAtEnd(moves)
+	}
+	endMoves()
+	moving.Wait()
 
 	// Nothing more is handed out: what no worker has begun goes back.
 	close(jobs)
@@ -194,6 +236,12 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 			free := cap(jobs) - len(jobs)
 			if free >= cap(jobs)/2 {
 				last := closing && p.inFlight() == 0
+				// Before the claim: the last move may become an upload.
+				moves, err := p.movesLeft(closing)
+				if err != nil {
+					p.fail(err)
+					return
+				}
 				claimed, next, err := p.q.ClaimMixed(context.Background(), p.open(), free, p.bigRoom(), lease)
 				if err != nil {
 					p.fail(err)
@@ -206,7 +254,7 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 				if len(claimed) > 0 {
 					continue
 				}
-				if last && next.IsZero() {
+				if last && next.IsZero() && !moves {
 					return
 				}
 				if closing && next.IsZero() && p.stats.inFlight.Load() == 0 {
@@ -223,6 +271,7 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 				wait = pollEvery
 			}
 		}
+		p.mover.poke()
 		timer.Reset(min(wait, pollEvery)) // Alive depends on it
 		select {
 		case <-ctx.Done():
@@ -233,6 +282,33 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 		case <-timer.C:
 		}
 	}
+}
+
+// movesLeft reports whether there are moves to do or being done, when that
+// matters.
+func (p *Pool) movesLeft(closing bool) (bool, error) {
+	if !closing {
+		return true, nil
+	}
+	if p.moving.Load() {
+		return true, nil
+	}
+	return p.q.HasMoves(context.Background(), p.rootIDs())
+}
+
+// removeAtEnd removes what is to be removed, for a pool that ends when all is done.
+func (p *Pool) removeAtEnd(ctx context.Context) {
+	if err := p.mover.remove(ctx); err != nil && !errors.Is(err, errLater) && ctx.Err() == nil {
+		p.fail(err)
+	}
+}
+
+func (p *Pool) rootIDs() []int64 {
+	ids := make([]int64, len(p.o.Roots))
+	for i := range p.o.Roots {
+		ids[i] = p.o.Roots[i].ID
+	}
+	return ids
 }
 
 // open lists the roots whose jobs may be done now.

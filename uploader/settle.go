@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"time"
 
 	"go.uber.org/zap"
@@ -91,12 +90,7 @@ func (p *Pool) settleAPI(job *queue.Job, e *imagekit.Error, now time.Time) {
 		p.put(job, f)
 	case imagekit.Offline:
 		f.Free = true
-		switch n := p.gate.unreachable(now); {
-		case n > maxOffline && p.o.MaxAttempts > 0:
-			p.fail(e)
-		case n == 1:
-			p.o.Log.Warn("ImageKit can't be reached: uploads wait and are tried again, less and less often up to a minute", zap.String("reason", e.Message))
-		}
+		p.offline(e, now)
 		p.put(job, f)
 	case imagekit.Throttled:
 		wait := e.RetryAfter
@@ -117,21 +111,23 @@ func (p *Pool) settleAPI(job *queue.Job, e *imagekit.Error, now time.Time) {
 	}
 }
 
+// offline notes that no connection could be made.
+func (p *Pool) offline(e *imagekit.Error, now time.Time) {
+	switch n := p.gate.unreachable(now); {
+	case n > maxOffline && p.o.MaxAttempts > 0:
+		p.fail(e)
+	case n == 1:
+		p.o.Log.Warn("ImageKit can't be reached: uploads wait and are tried again, less and less often up to a minute", zap.String("reason", e.Message))
+	}
+}
+
 // absent reports whether a job's root is not the directory that it was.
 func (p *Pool) absent(job *queue.Job) bool {
 	root, err := p.root(job)
 	if err != nil {
 		return true
 	}
-	if root.Paused != nil && root.Paused() {
-		return true
-	}
-	held, err := root.Dir.Stat(".")
-	if err != nil {
-		return true
-	}
-	there, err := os.Stat(root.Dir.Name())
-	return err != nil || !os.SameFile(held, there)
+	return root.away()
 }
 
 // reason is what a listing shows of a refusal: ImageKit's words first.

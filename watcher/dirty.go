@@ -38,3 +38,10 @@ func (d *dirtyPaths) take() map[string]fsnotify.Op {
 	d.paths = make(map[string]fsnotify.Op)
 	return taken
 }
+
+// isEmpty reports that nothing waits to be taken.
+func (d *dirtyPaths) isEmpty() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.paths) == 0
+}

@@ -34,9 +34,13 @@ func (w *Watcher) settleDue(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	var batch []queue.Change
+	w.vacancy = vacancy{}
 	for {
 		e := w.settling.dueEntry(now)
-		if e == nil || len(batch) >= settleBatch {
+		if e == nil || len(batch)+len(w.absent) >= settleBatch {
+			if err := w.markAbsent(ctx); err != nil {
+				return err
+			}
 			if err := w.enqueue(ctx, batch); err != nil {
 				return err
 			}
@@ -50,6 +54,45 @@ func (w *Watcher) settleDue(ctx context.Context, now time.Time) error {
 			batch = append(batch, c)
 		}
 	}
+}
+
+// markAbsent notes what was looked for in vain.
+func (w *Watcher) markAbsent(ctx context.Context) error {
+	if len(w.absent) == 0 {
+		return nil
+	}
+	err := w.q.MarkAbsent(ctx, w.o.Root.ID, w.absent)
+	w.absent = w.absent[:0]
+	return err
+}
+
+// gone notes that there is nothing at a path any more, provided that the root
+// itself is still to be reached.
+func (w *Watcher) gone(path string) {
+	dir := parent(path)
+	if !w.vacancy.knows(dir) {
+		root, err := os.OpenRoot(w.o.Root.Path)
+		if err != nil {
+			return
+		}
+		defer root.Close()
+		if w.rootIsEmpty(root) {
+			return
+		}
+		w.vacancy.device(root, dir)
+	}
+	w.absent = append(w.absent, queue.Absent{Path: path, Why: state.Gone, Below: true, Device: w.vacancy.answer})
+}
+
+// rootIsEmpty reports what an unmounted root looks like, and what nothing is
+// inferred from.
+func (w *Watcher) rootIsEmpty(root *os.Root) bool {
+	f, err := root.Open(".")
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	return emptyOn(f) != 0
 }
 
 // look decides about a path that was quiet. It is dropped unless it must go on
@@ -68,8 +111,14 @@ func (w *Watcher) look(e *unsettled, now time.Time) (queue.Change, bool) {
 		return queue.Change{}, false
 	}
 	if err != nil || !info.Mode().IsRegular() {
-		if err == nil && info.IsDir() {
+		switch {
+		case err != nil:
+			w.gone(e.path)
+		case info.IsDir():
 			w.scanLater(e.path)
+			w.absent = append(w.absent, queue.Absent{Path: e.path, Why: state.Gone})
+		case info.Mode()&fs.ModeSymlink == 0:
+			w.absent = append(w.absent, queue.Absent{Path: e.path, Why: state.Gone})
 		}
 		w.settling.drop(e)
 		return queue.Change{}, false
@@ -80,7 +129,9 @@ func (w *Watcher) look(e *unsettled, now time.Time) (queue.Change, bool) {
 	}
 	w.settling.drop(e)
 	if d := w.o.Filter.Path(e.path, st.Size, info.ModTime(), now); d.Excluded {
-		if !d.Retry.IsZero() {
+		if d.Retry.IsZero() {
+			w.absent = append(w.absent, queue.Absent{Path: e.path, Why: state.Filtered})
+		} else {
 			w.later(e.path, d.Retry)
 		}
 		return queue.Change{}, false
@@ -130,12 +181,21 @@ func (w *Watcher) enqueue(ctx context.Context, changes []queue.Change) error {
 		return err
 	}
 	differing := changes[:0]
+	var present []string
 	for i, c := range changes {
-		if known[i].Record != nil && known[i].Record.Stat.Same(c.Stat) {
+		if record := known[i].Record; record != nil && record.Stat.Same(c.Stat) {
 			c.Hold, c.HoldClass = "", ""
+			if record.Absent != state.Present {
+				present = append(present, c.Path)
+			}
 		}
 		if compare(c.Stat, known[i].Record, known[i].Job, c.Hold) == differs {
 			differing = append(differing, c)
+		}
+	}
+	if len(present) > 0 {
+		if err := w.q.MarkPresent(ctx, w.o.Root.ID, present); err != nil {
+			return err
 		}
 	}
 	done, err := w.q.Enqueue(ctx, differing)
@@ -286,10 +346,11 @@ func (w *Watcher) scanBelow(ctx context.Context) error {
 			return ctx.Err()
 		case <-w.below.notify:
 		}
+		w.scanningBelow.Store(true) // before they are taken: in between there would seem to be nothing
 		dirs := topmost(w.below.take())
 		if len(dirs) > subtreeQueue {
 			w.rescan()
-			continue
+			dirs = nil
 		}
 		for _, dir := range dirs {
 			w.lookAtRoot()
@@ -300,6 +361,7 @@ func (w *Watcher) scanBelow(ctx context.Context) error {
 				return err
 			}
 		}
+		w.scanningBelow.Store(false)
 		if w.tree.isShort() {
 			w.sayCoverage()
 		}

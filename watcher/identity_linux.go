@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +23,11 @@ type rootIdentity struct {
 func (r rootIdentity) same(o rootIdentity) bool {
 	r.mount = o.mount
 	return r == o
+}
+
+// bytes is the identity as it is kept, without the mount.
+func (r rootIdentity) bytes() []byte {
+	return fmt.Appendf(nil, "%x:%x:%x:%x", uint32(r.fs[0]), uint32(r.fs[1]), r.dev, r.ino)
 }
 
 func identify(path string) (rootIdentity, error) {

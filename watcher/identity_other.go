@@ -3,6 +3,7 @@
 package watcher
 
 import (
+	"fmt"
 	"os"
 	"syscall"
 
@@ -16,6 +17,9 @@ type rootIdentity struct {
 
 // same reports whether both are the same directory.
 func (r rootIdentity) same(o rootIdentity) bool { return r == o }
+
+// bytes is the identity as it is kept.
+func (r rootIdentity) bytes() []byte { return fmt.Appendf(nil, "%x:%x", r.dev, r.ino) }
 
 func identify(path string) (rootIdentity, error) {
 	info, err := os.Stat(path)

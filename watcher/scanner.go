@@ -72,7 +72,16 @@ type Scanner struct {
 	batchSize int
 	flushed   time.Time
 	cancel    []string // jobs that are not to be done any more
+	displaced []queue.Change
+	present   []string // records whose files are there again
+	absent    []queue.Absent
+	vacancy   vacancy // the last directory that absent files were in
+	identity  rootIdentity
+	empty     bool // the root is, so nothing is inferred
 }
+
+// maxDisplaced bounds the changes that are kept to the end.
+const maxDisplaced = 10_000
 
 type fileID struct{ dev, ino uint64 }
 
@@ -137,13 +146,16 @@ func (s *Scanner) RunBelow(ctx context.Context, below string) error {
 		s.path = append(append(s.path, below...), '/')
 	}
 	s.start, s.flushed, s.batchSize = time.Now(), time.Now(), firstBatch
+	if s.identity, err = identify(s.o.Root.Path); err != nil {
+		return fmt.Errorf("scan root %s: %w", s.o.Root.Path, err)
+	}
 
 	err = s.walk(ctx, top, scope)
 	if err == nil {
 		err = s.passRest(ctx)
 	}
 	if err == nil {
-		err = s.flush(ctx)
+		err = s.emitDisplaced(ctx)
 	}
 	if err == nil {
 		err = ctx.Err() // rows that were not read look like rows that are not there
@@ -151,8 +163,23 @@ func (s *Scanner) RunBelow(ctx context.Context, below string) error {
 	if err != nil {
 		return fmt.Errorf("scan root %s: %w", s.o.Root.Path, err)
 	}
+	if below == "" {
+		if err := s.confirm(ctx); err != nil {
+			return fmt.Errorf("scan root %s: %w", s.o.Root.Path, err)
+		}
+	}
 	s.tally.completed.Store(true)
 	return nil
+}
+
+// confirm notes that the whole of the root was seen, which alone lets anything
+// be inferred for the library from what was not.
+func (s *Scanner) confirm(ctx context.Context) error {
+	after, err := identify(s.o.Root.Path)
+	if err != nil || s.empty || !after.same(s.identity) {
+		return nil
+	}
+	return s.q.Scanned(ctx, s.o.Root.ID, time.Now(), after.bytes(), s.tally.inStep.Load() > 0)
 }
 
 // walk looks at one directory, whose path with "/" at its end is in s.path.
@@ -191,6 +218,7 @@ func (s *Scanner) walk(ctx context.Context, d *dir, scope filter.Scope) error {
 		s.resolve(entries)
 	}
 	if len(entries) == 0 && len(s.path) == 0 && s.known.peek() != nil {
+		s.empty = true
 		return s.keep(ctx, errEmptyRoot)
 	}
 	sortEntries(entries)
@@ -341,6 +369,9 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 	switch decision {
 	case inStep:
 		s.tally.inStep.Add(1)
+		if record.Absent != state.Present {
+			s.present = append(s.present, string(s.path))
+		}
 	case waiting:
 		s.tally.waiting.Add(1)
 		s.tally.waitingBytes.Add(st.Size)
@@ -356,11 +387,31 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 		if reason != "" {
 			s.tally.hold(class)
 		}
-		return s.emit(ctx, queue.Change{
+		change := queue.Change{
 			RootID: s.o.Root.ID, Path: string(s.path), Stat: st, Remote: remote, Hold: reason, HoldClass: class, Priority: s.o.Priority,
-		})
+		}
+		if record != nil && record.Stat.Ino != st.Ino && len(s.displaced) < maxDisplaced {
+			// Another file is in the place of the recorded one, which may be under another name
+			// by now. Its asset must not become that of this file before that is known.
+			s.displaced = append(s.displaced, change)
+			return nil
+		}
+		return s.emit(ctx, change)
 	}
 	return nil
+}
+
+// emitDisplaced queues what was kept to the end, and all that is left.
+func (s *Scanner) emitDisplaced(ctx context.Context) error {
+	if err := s.flush(ctx); err != nil {
+		return err
+	}
+	for _, change := range s.displaced {
+		if err := s.emit(ctx, change); err != nil {
+			return err
+		}
+	}
+	return s.flush(ctx)
 }
 
 // meet passes the rows of paths before s.path, which the walk did not meet,
@@ -394,8 +445,7 @@ func (s *Scanner) meet(ctx context.Context) (record, job *queue.Known, err error
 // gone, or not wanted any more.
 func (s *Scanner) pass(ctx context.Context, k *queue.Known) error {
 	if !k.Job {
-		s.tally.gone.Add(1)
-		return nil
+		return s.unseen(ctx, k)
 	}
 	if k.State != queue.Leased && !s.wanted(k.Path) {
 		s.cancel = append(s.cancel, k.Path)
@@ -460,6 +510,18 @@ func (s *Scanner) flush(ctx context.Context) error {
 			return err
 		}
 		s.cancel = s.cancel[:0]
+	}
+	if len(s.present) > 0 {
+		if err := s.q.MarkPresent(ctx, s.o.Root.ID, s.present); err != nil {
+			return err
+		}
+		s.present = s.present[:0]
+	}
+	if len(s.absent) > 0 {
+		if err := s.q.MarkAbsent(ctx, s.o.Root.ID, s.absent); err != nil {
+			return err
+		}
+		s.absent = s.absent[:0]
 	}
 	if len(s.batch) > 0 {
 		done, err := s.q.Enqueue(ctx, s.batch)

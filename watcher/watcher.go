@@ -63,7 +63,9 @@ type Watcher struct {
 	events *fsnotify.Watcher // nil while the root is polled
 	tree   watched
 
-	settling *settling // owned by the loop
+	settling *settling      // owned by the loop
+	absent   []queue.Absent // owned by the loop: what was looked for in vain
+	vacancy  vacancy        // owned by the loop
 
 	rootMu   sync.Mutex   // one look at the root at a time
 	identity rootIdentity // the zero value until the root was seen
@@ -75,9 +77,11 @@ type Watcher struct {
 	scans       atomic.Int64
 	lastScan    atomic.Int64 // unix ns
 	scanning    atomic.Pointer[Scanner]
-	paused      atomic.Pointer[string]
-	beat        atomic.Int64 // unix ns of the last sign of life
-	last        atomic.Pointer[Report]
+
+	scanningBelow atomic.Bool
+	paused        atomic.Pointer[string]
+	beat          atomic.Int64 // unix ns of the last sign of life
+	last          atomic.Pointer[Report]
 
 	failure  atomic.Pointer[string] // why the last scan failed; nil when it did not
 	missed   atomic.Bool            // events or watches were lost, as is known: a scan makes up for it
@@ -158,6 +162,21 @@ func (w *Watcher) Stats() Stats {
 
 // Paused reports whether nothing may be inferred about the root at present.
 func (w *Watcher) Paused() bool { return w.paused.Load() != nil }
+
+// Calm reports that what has happened is all queued, but for what still
+// settles: no scan is going on that would find more.
+func (w *Watcher) Calm() bool {
+	return w.scanning.Load() == nil && w.below.isEmpty() && !w.scanningBelow.Load() && len(w.full) == 0
+}
+
+// Sound reports that nothing has been missed, as far as is known: only then is
+// anything inferred from what is not there.
+func (w *Watcher) Sound() bool {
+	return !w.Paused() && !w.missed.Load() && w.failure.Load() == nil && w.scanning.Load() == nil && w.scans.Load() > 0
+}
+
+// Rescan asks for a full scan.
+func (w *Watcher) Rescan() { w.rescan() }
 
 func (w *Watcher) alive() { w.beat.Store(time.Now().UnixNano()) }
 

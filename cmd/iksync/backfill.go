@@ -125,6 +125,7 @@ func (b *backfill) run(ctx context.Context, args []string) (err error) {
 	}
 	client, err := imagekit.New(imagekit.Options{
 		Key: key, UploadURL: cfg.UploadURL, APIURL: cfg.APIURL, UserAgent: "iksync/" + version, MaxConns: cfg.Workers,
+		ReadsPerSecond: cfg.ReadsPerSecond, WritesPerSecond: cfg.WritesPerSecond,
 	})
 	if err != nil {
 		return exit(exitConfig, err)
@@ -280,7 +281,7 @@ func (b *backfill) sync(ctx context.Context, cfg *config.Config, client *imageki
 	}
 	work := &work{began: time.Now(), leftover: depths[queue.Ready]}
 	scanned := make(chan struct{})
-	pool := uploader.New(db, q, b.poolOptions(cfg, client, roots, scanned, log))
+	pool := uploader.New(db, q, b.poolOptions(cfg, client, roots, work, scanned, log))
 	work.pool = pool
 	for i := range roots {
 		work.scanners = append(work.scanners, watcher.NewScanner(q, roots[i].scanOptions(cfg.Limits)))
@@ -308,10 +309,12 @@ func (b *backfill) sync(ctx context.Context, cfg *config.Config, client *imageki
 	return b.gather(ctx, db, q, roots, work, err)
 }
 
-func (b *backfill) poolOptions(cfg *config.Config, client *imagekit.Client, roots []openRoot, idle <-chan struct{}, log *zap.Logger) uploader.Options {
+func (b *backfill) poolOptions(cfg *config.Config, client *imagekit.Client, roots []openRoot, w *work, idle <-chan struct{}, log *zap.Logger) uploader.Options {
 	o := uploader.Options{Client: client, Workers: cfg.Workers, MaxAttempts: maxAttempts, Idle: idle, Grace: grace, Log: log}
 	for i := range roots {
-		o.Roots = append(o.Roots, roots[i].uploadRoot(cfg.Limits))
+		root := roots[i].uploadRoot(cfg.Limits)
+		root.Calm = w.counted.Load
+		o.Roots = append(o.Roots, root)
 	}
 	return o
 }
@@ -334,6 +337,16 @@ func (b *backfill) gather(ctx context.Context, db *state.DB, q *queue.Queue, roo
 		return nil, errors.Join(cause, err)
 	}
 	r.remaining = depths[queue.Ready].Jobs + depths[queue.Leased].Jobs
+	for _, id := range ids {
+		standing, err := q.Standing(ctx, id)
+		if err != nil {
+			return nil, errors.Join(cause, err)
+		}
+		r.gone += standing.Absent + standing.Kept
+		if standing.Braked != "" {
+			r.braked = append(r.braked, standing.Braked)
+		}
+	}
 	r.failed = make(map[string]int64)
 	for item, err := range q.List(ctx, ids, queue.Failed) {
 		if err != nil {

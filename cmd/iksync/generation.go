@@ -47,6 +47,7 @@ func (d *daemon) start(cfg *config.Config) (_ *generation, err error) {
 	}
 	client, err := imagekit.New(imagekit.Options{
 		Key: key, UploadURL: cfg.UploadURL, APIURL: cfg.APIURL, UserAgent: "iksync/" + version, MaxConns: cfg.Workers, Stall: cfg.Stall,
+		ReadsPerSecond: cfg.ReadsPerSecond, WritesPerSecond: cfg.WritesPerSecond,
 	})
 	if err != nil {
 		return nil, exit(exitConfig, err)
@@ -83,7 +84,7 @@ func (d *daemon) start(cfg *config.Config) (_ *generation, err error) {
 		})
 		g.watchers = append(g.watchers, w)
 		up := r.uploadRoot(cfg.Limits)
-		up.Paused = w.Paused
+		up.Paused, up.Calm, up.Sound, up.Rescan = w.Paused, w.Calm, w.Sound, w.Rescan
 		o.Roots = append(o.Roots, up)
 	}
 	g.pool = uploader.New(d.db, d.q, o)

@@ -34,6 +34,8 @@ type result struct {
 	held        map[string]int64
 	holds       []failure
 	remaining   int64
+	gone        int64    // records of files that are absent, and whose copies stay so far
+	braked      []string // why removals of a root wait for approval
 	seconds     float64
 	statePath   string
 	interrupted bool
@@ -80,7 +82,12 @@ type summary struct {
 	Unreadable     int64            `json:"unreadable"`
 	UnreadablePath []failure        `json:"unreadable_first,omitempty"`
 	Remaining      int64            `json:"remaining"`
+	Moved          int64            `json:"moved"`
+	MovedFolders   int64            `json:"moved_folders"`
+	Copied         int64            `json:"copied"`
+	Removed        int64            `json:"removed"`
 	Gone           int64            `json:"gone"`
+	Braked         []string         `json:"braked,omitempty"`
 	Renamed        int64            `json:"renamed"`
 	RenamedFirst   []renamed        `json:"renamed_first,omitempty"`
 	Retries        int64            `json:"retries"`
@@ -96,7 +103,8 @@ func (r *result) summary() summary {
 		Uploaded: r.stats.Uploaded, UploadedBytes: r.stats.UploadedBytes, Touched: r.stats.Touched, Unchanged: r.stats.Touched,
 		Skipped: make(map[string]int64), Waiting: r.held, WaitingFirst: r.holds, Failed: r.failed, FailedFirst: r.failures,
 		Remaining: r.remaining, Retries: r.stats.Retries, Requests: r.stats.Requests, Seconds: r.seconds, State: r.statePath,
-		Renamed: r.stats.Renamed,
+		Renamed: r.stats.Renamed, Moved: r.stats.Moved, MovedFolders: r.stats.MovedFolders, Copied: r.stats.Copied, Removed: r.stats.Removed,
+		Gone: r.gone, Braked: r.braked,
 	}
 	if r.cause != nil && !r.interrupted {
 		s.Error = r.cause.Error()
@@ -109,7 +117,6 @@ func (r *result) summary() summary {
 		s.Files += rep.Files
 		s.Bytes += rep.Bytes
 		s.Unchanged += rep.InStep
-		s.Gone += rep.Gone
 		s.Renamed += rep.Renamed
 		s.Unreadable += rep.Problems
 		for rule, n := range rep.Skipped {
@@ -195,6 +202,10 @@ func (s *summary) print(w io.Writer) {
 		touched = fmt.Sprintf("%s of them touched: read, found the same, not sent", humanize.Comma(s.Touched))
 	}
 	line("unchanged", s.Unchanged, touched)
+	moves := "renamed or moved in the library; no byte sent"
+	if s.MovedFolders > 0 {
+		moves = fmt.Sprintf("in the library, with %s as a whole; no byte sent", quantity(s.MovedFolders, "folder"))
+	}
 	line("skipped", sum(s.Skipped), counts(s.Skipped))
 	line("waiting", sum(s.Waiting), counts(s.Waiting))
 	list(w, s.WaitingFirst, sum(s.Waiting))
@@ -202,7 +213,13 @@ func (s *summary) print(w io.Writer) {
 	list(w, s.FailedFirst, sum(s.Failed))
 	line("unreadable", s.Unreadable, "")
 	list(w, s.UnreadablePath, s.Unreadable)
-	line("gone", s.Gone, "recorded before and not there (or not wanted) any more; nothing is deleted in the library")
+	line("moved", s.Moved, moves)
+	line("copied", s.Copied, "the library had their content; no byte sent")
+	line("removed", s.Removed, "copies of files that are gone, deleted or moved to the trash folder as configured")
+	line("gone", s.Gone, "not there, or not wanted, any more; their copies are in the library still")
+	for _, why := range s.Braked {
+		fmt.Fprintf(w, "      nothing is removed: %s (iksync approve)\n", why)
+	}
 	line("renamed", s.Renamed, "their own remote path was not to be had")
 	for _, n := range s.RenamedFirst {
 		fmt.Fprintf(w, "      %s: %s instead of %s\n", n.Path, n.Given, n.Wanted)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"iksync/cmd/iksync/internal/config"
 	"iksync/queue"
@@ -152,8 +153,11 @@ func (r *openRoot) scanOptions(limits watcher.Limits) watcher.Options {
 
 // uploadRoot is what the pool needs of a root.
 func (r *openRoot) uploadRoot(limits watcher.Limits) uploader.Root {
+	scan := r.scanOptions(limits)
 	return uploader.Root{
 		ID: r.state.ID, Dir: r.dir, Params: r.config.Params, Hold: limits.Hold,
 		Follow: r.config.Symlinks == watcher.FollowInside,
+		Folder: r.config.Folder, Removal: r.config.Removal, Duplicates: r.config.Duplicates,
+		Absence: func(path string) state.Absence { return scan.Absence(r.dir, path, time.Now()) },
 	}
 }

@@ -1,0 +1,267 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"iksync/state"
+)
+
+// IntentKind is what is about to be done in the library.
+type IntentKind int
+
+// The kinds of intents.
+const (
+	MoveFile   IntentKind = 1
+	MoveFolder IntentKind = 2
+	TrashFile  IntentKind = 3
+	DeleteFile IntentKind = 4
+)
+
+// Place is a path below a root.
+type Place struct {
+	RootID int64
+	Path   string
+}
+
+// Intent is a change of the library that is written down before it is asked
+// for. One that is found at the start was asked for perhaps, and is looked into
+// before anything else is done with its records.
+type Intent struct {
+	ID       int64
+	Kind     IntentKind
+	File     int64  // the record; 0 for a folder
+	Source   string // remote path before
+	Target   string // and after; "" when it is deleted
+	Job      string // ImageKit's id of a folder's job; "" before it has answered
+	From, To Place  // directories of a folder
+	Approved bool   // a removal that somebody asked for, so that it counts for no brake
+}
+
+// ErrBusy says that a record is in use: a worker sends its file, its file is
+// back, or something else is intended for it.
+var ErrBusy = errors.New("the record is in use")
+
+// Intend writes an intent down, durably. While there is one for a record nobody
+// else is given a job of it.
+func (q *Queue) Intend(ctx context.Context, i *Intent) error {
+	all := []*Intent{i}
+	if err := q.IntendAll(ctx, &all); err != nil {
+		return err
+	}
+	if len(all) == 0 {
+		return fmt.Errorf("intend to change %s: %w", i.Source, ErrBusy)
+	}
+	return nil
+}
+
+// IntendAll is Intend for many; those of records that are in use are left out.
+func (q *Queue) IntendAll(ctx context.Context, intents *[]*Intent) error {
+	wanted := *intents
+	err := q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
+		var written []*Intent
+		for _, i := range wanted {
+			busy, err := busy(tx, i)
+			if err != nil {
+				return err
+			}
+			if busy {
+				continue
+			}
+			var file any
+			if i.File != 0 {
+				file = i.File
+			}
+			err = tx.QueryRow(`INSERT INTO intents (kind, file, source, target, job, from_root, from_path, to_root, to_path, approved, created_at)
+				VALUES (?, ?, ?, ?, '', ?, ?, ?, ?, ?, ?) RETURNING id`, int(i.Kind), file, i.Source, i.Target,
+				i.From.RootID, []byte(i.From.Path), i.To.RootID, []byte(i.To.Path), i.Approved, q.now().UnixMilli()).Scan(&i.ID)
+			if err != nil {
+				return err
+			}
+			written = append(written, i)
+		}
+		*intents = written
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("write down what is about to be done: %w", err)
+	}
+	return nil
+}
+
+// busy reports whether a record may not be touched now.
+func busy(tx *state.Tx, i *Intent) (bool, error) {
+	var n int
+	var err error
+	switch i.Kind {
+	case MoveFolder:
+		// Jobs of its files that a worker has by now.
+		err = tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM jobs j WHERE j.leased <> 0 AND j.remote_path > ?1 AND j.remote_path < ?2)`,
+			i.Source+"/", i.Source+"0").Scan(&n)
+	case MoveFile:
+		err = tx.QueryRow(`SELECT NOT EXISTS (SELECT 1 FROM files f WHERE f.id = ?1 AND f.remote_path = ?2)
+			OR EXISTS (SELECT 1 FROM intents i WHERE i.file = ?1)
+			OR EXISTS (SELECT 1 FROM files f JOIN jobs j ON j.root_id = f.root_id AND j.path = f.path WHERE f.id = ?1 AND j.leased <> 0)`,
+			i.File, i.Source).Scan(&n)
+	default:
+		err = tx.QueryRow(`SELECT NOT EXISTS (SELECT 1 FROM files f WHERE f.id = ?1 AND f.absent <> 0 AND f.kept = 0)
+			OR EXISTS (SELECT 1 FROM intents i WHERE i.file = ?1)
+			OR EXISTS (SELECT 1 FROM jobs j WHERE j.donor = ?1)
+			OR EXISTS (SELECT 1 FROM files f JOIN jobs j ON j.root_id = f.root_id AND j.path = f.path WHERE f.id = ?1)`, i.File).Scan(&n)
+	}
+	if err != nil {
+		return false, fmt.Errorf("look whether %s is in use: %w", i.Source, err)
+	}
+	return n != 0, nil
+}
+
+// Intents returns what was intended and has no outcome yet, the oldest first.
+func (q *Queue) Intents(ctx context.Context) ([]Intent, error) {
+	rows, err := q.db.Query(ctx, `SELECT id, kind, coalesce(file, 0), source, target, job, from_root, from_path, to_root, to_path, approved FROM intents ORDER BY id`)
+	if err != nil {
+		return nil, fmt.Errorf("read what was intended: %w", err)
+	}
+	defer rows.Close()
+	var all []Intent
+	for rows.Next() {
+		var i Intent
+		if err := rows.Scan(&i.ID, &i.Kind, &i.File, &i.Source, &i.Target, &i.Job, &i.From.RootID, &i.From.Path, &i.To.RootID, &i.To.Path, &i.Approved); err != nil {
+			return nil, fmt.Errorf("read what was intended: %w", err)
+		}
+		all = append(all, i)
+	}
+	return all, rows.Err()
+}
+
+// NoteJob notes ImageKit's id of the job that does what was intended.
+func (q *Queue) NoteJob(ctx context.Context, i *Intent, job string) error {
+	i.Job = job
+	return q.settle(ctx, i, func(tx *state.Tx) error {
+		return tx.Exec(`UPDATE intents SET job = ? WHERE id = ?`, job, i.ID)
+	})
+}
+
+// Forget removes an intent that came to nothing: the library is as it was.
+func (q *Queue) Forget(ctx context.Context, i *Intent) error {
+	return q.settle(ctx, i, func(tx *state.Tx) error { return dropIntent(tx, i) })
+}
+
+func dropIntent(tx *state.Tx, i *Intent) error {
+	return tx.Exec(`DELETE FROM intents WHERE id = ?`, i.ID)
+}
+
+// settle records the outcome of an intent, and lets jobs that waited for it go on.
+func (q *Queue) settle(ctx context.Context, i *Intent, fn func(tx *state.Tx) error) error {
+	if err := q.db.Write(ctx, state.Durable, fn); err != nil {
+		return fmt.Errorf("record what became of %s: %w", i.Source, err)
+	}
+	q.notify()
+	return nil
+}
+
+// Location is where an asset is by ImageKit's own account.
+type Location struct {
+	FileID       string
+	VersionID    string
+	Name         string
+	RemotePath   string
+	URL          string
+	ThumbnailURL string
+	Response     []byte // the whole answer, JSON
+}
+
+// Placed records where an asset is by now, and removes the intent.
+func (q *Queue) Placed(ctx context.Context, i *Intent, at *Location) error {
+	return q.settle(ctx, i, func(tx *state.Tx) error {
+		if err := place(tx, i.File, at); err != nil {
+			return err
+		}
+		return dropIntent(tx, i)
+	})
+}
+
+// Locate records where a record's asset is by now.
+func (q *Queue) Locate(ctx context.Context, file int64, at *Location) error {
+	return q.db.Write(ctx, state.Durable, func(tx *state.Tx) error { return place(tx, file, at) })
+}
+
+func place(tx *state.Tx, file int64, at *Location) error {
+	var other int64
+	err := tx.QueryRow(`SELECT coalesce((SELECT id FROM files WHERE remote_path = ? AND id <> ?), 0)`, at.RemotePath, file).Scan(&other)
+	if err == nil && other != 0 {
+		return fmt.Errorf("record that the asset is at %s: %w another record", at.RemotePath, state.ErrRemoteTaken)
+	}
+	if err == nil {
+		err = tx.Exec(`UPDATE files SET file_id = ?2, version_id = ?3, name = ?4, remote_path = ?5, url = ?6,
+		thumbnail_url = iif(?7 = '', thumbnail_url, ?7) WHERE id = ?1`, file, at.FileID, at.VersionID, at.Name, at.RemotePath, at.URL, at.ThumbnailURL)
+	}
+	if err == nil && len(at.Response) > 0 {
+		err = tx.Exec(`UPDATE responses SET body = ? WHERE file_id = ?`, append([]byte{}, at.Response...), file)
+	}
+	if err != nil {
+		return fmt.Errorf("record that the asset is at %s: %w", at.RemotePath, err)
+	}
+	return nil
+}
+
+// Lost removes a record whose asset is not in the library any more: its file,
+// where there is one, is uploaded again.
+func (q *Queue) Lost(ctx context.Context, file int64) error {
+	err := q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
+		if err := tx.Exec(`UPDATE jobs SET move = 0, donor = NULL WHERE donor = ?`, file); err != nil {
+			return err
+		}
+		return tx.Exec(`DELETE FROM files WHERE id = ?`, file) // and its intent with it
+	})
+	if err != nil {
+		return fmt.Errorf("remove a record: %w", err)
+	}
+	q.notify()
+	return nil
+}
+
+// Removed records that a file was taken out of the library, or into the trash
+// (at is then where it is), and ends its record.
+func (q *Queue) Removed(ctx context.Context, i *Intent, at string) error {
+	return q.settle(ctx, i, func(tx *state.Tx) error {
+		err := tx.Exec(`INSERT INTO removed (root_id, path, file_id, remote_path, trash_path, size, hash, approved, removed_at)
+			SELECT root_id, path, file_id, remote_path, ?2, size, hash, ?3, ?4 FROM files WHERE id = ?1`, i.File, at, i.Approved, q.now().UnixMilli())
+		if err == nil {
+			err = tx.Exec(`DELETE FROM files WHERE id = ?`, i.File)
+		}
+		return errors.Join(err, dropIntent(tx, i))
+	})
+}
+
+// HasMoves reports whether there are moves of the roots to do, or intents to look
+// into.
+func (q *Queue) HasMoves(ctx context.Context, roots []int64) (has bool, err error) {
+	ids, err := json.Marshal(roots)
+	if err != nil {
+		return false, err
+	}
+	rows, err := q.db.Query(ctx, `SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 0 AND move <> 0 AND root_id IN (SELECT value FROM json_each(?)))
+		OR EXISTS (SELECT 1 FROM intents)`, string(ids))
+	if err != nil {
+		return false, fmt.Errorf("look for moves: %w", err)
+	}
+	defer rows.Close()
+	if rows.Next() {
+		err = rows.Scan(&has)
+	}
+	return has, errors.Join(err, rows.Err())
+}
+
+// Identify records the ids and URLs of the asset at a remote path, where a record
+// has that path.
+func (q *Queue) Identify(ctx context.Context, at *Location) error {
+	return q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
+		var file int64
+		if err := tx.QueryRow(`SELECT coalesce((SELECT id FROM files WHERE remote_path = ?), 0)`, at.RemotePath).Scan(&file); err != nil || file == 0 {
+			return err
+		}
+		return place(tx, file, at)
+	})
+}

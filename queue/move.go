@@ -1,0 +1,222 @@
+package queue
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"time"
+
+	"iksync/state"
+)
+
+// Move is a job whose file is, by what the file system says, that of another
+// path's record: the donor.
+type Move struct {
+	JobID    int64
+	RootID   int64
+	Path     string
+	Gen      int64
+	Stat     state.Stat
+	Remote   string // where the asset is to go
+	Attempts int
+	Priority int
+	Donor    *state.File
+}
+
+// Place is where the file is by now.
+func (m *Move) Place() Place { return Place{m.RootID, m.Path} }
+
+const moveColumns = `j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino, j.remote_path, j.attempts, j.priority, j.donor`
+
+// Undecided returns a move of which nobody has looked yet whether it is one of a
+// whole directory; nil when there is none.
+func (q *Queue) Undecided(ctx context.Context, roots []int64) (*Move, error) {
+	m, _, err := q.nextMove(ctx, roots, 1)
+	return m, err
+}
+
+// NextMove returns the next move of a single file; nil when there is none. next
+// is then when the earliest backoff ends; the zero time when none waits.
+func (q *Queue) NextMove(ctx context.Context, roots []int64) (m *Move, next time.Time, err error) {
+	return q.nextMove(ctx, roots, 2)
+}
+
+func (q *Queue) nextMove(ctx context.Context, roots []int64, kind int) (m *Move, next time.Time, err error) {
+	ids, err := json.Marshal(roots)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		m, next = nil, time.Time{}
+		// A donor that is no record any more leaves an upload.
+		if err := tx.Exec(`UPDATE jobs SET move = 0, donor = NULL WHERE donor IS NOT NULL AND NOT EXISTS (SELECT 1 FROM files f WHERE f.id = jobs.donor)`); err != nil {
+			return err
+		}
+		now := q.now()
+		var err error
+		m, err = oneMove(tx, `SELECT `+moveColumns+` FROM jobs j WHERE j.state = 0 AND j.move = ? AND j.not_before <= ? AND j.leased = 0
+			AND j.root_id IN (SELECT value FROM json_each(?)) ORDER BY j.not_before, j.id LIMIT 1`, kind, now.UnixMilli(), string(ids))
+		if err != nil || m != nil {
+			return err
+		}
+		var ms sql.NullInt64
+		err = tx.QueryRow(`SELECT min(j.not_before) FROM jobs j WHERE j.state = 0 AND j.move = ? AND j.root_id IN (SELECT value FROM json_each(?))`,
+			kind, string(ids)).Scan(&ms)
+		if ms.Valid {
+			next = time.UnixMilli(ms.Int64)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("look for files that were moved: %w", err)
+	}
+	return m, next, nil
+}
+
+// MoveOf returns the move that has a record for its donor, nil when there is none. Of
+// several it is the one whose file has the record's inode.
+func (q *Queue) MoveOf(ctx context.Context, donor int64) (m *Move, err error) {
+	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		m, err = oneMove(tx, `SELECT `+moveColumns+` FROM jobs j JOIN files f ON f.id = j.donor
+			WHERE j.donor = ? AND j.state = 0 AND j.move <> 0 AND j.leased = 0 ORDER BY j.ino = f.ino DESC, j.id LIMIT 1`, donor)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for the move of a record: %w", err)
+	}
+	return m, nil
+}
+
+// oneMove reads the one row of a query, and its donor.
+func oneMove(tx *state.Tx, query string, args ...any) (*Move, error) {
+	var m Move
+	var path []byte
+	var dev, ino, donor int64
+	var remote sql.NullString
+	err := tx.QueryRow(query, args...).Scan(&m.JobID, &m.RootID, &path, &m.Gen, &m.Stat.Size, &m.Stat.MtimeNs, &m.Stat.CtimeNs, &dev, &ino,
+		&remote, &m.Attempts, &m.Priority, &donor)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.Path, m.Remote, m.Stat.Dev, m.Stat.Ino = string(path), remote.String, uint64(dev), uint64(ino)
+	m.Donor, err = tx.FileByID(donor)
+	if err == nil && m.Donor == nil {
+		err = fmt.Errorf("the donor of %q is not recorded", m.Path)
+	}
+	return &m, err
+}
+
+// ToUpload makes a move an upload like any other: it is none, or can't be done.
+func (q *Queue) ToUpload(ctx context.Context, m *Move) error {
+	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		// The remote path may be the donor's, which is nobody else's now.
+		remote, err := q.freeRemote(tx, m.RootID, m.Path, m.Remote)
+		if err != nil {
+			return err
+		}
+		return tx.Exec(`UPDATE jobs SET move = 0, donor = NULL, not_before = 0, attempts = 0, class = '', reason = '', request_id = '', remote_path = ?
+			WHERE id = ? AND move <> 0 AND leased = 0`, remote, m.JobID)
+	})
+	if err != nil {
+		return fmt.Errorf("queue the upload of %q: %w", m.Path, err)
+	}
+	q.notify()
+	return nil
+}
+
+// Decide makes the move, and the others that go directly into the same directory,
+// moves of single files.
+func (q *Queue) Decide(ctx context.Context, m *Move) error {
+	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		if err := tx.Exec(`UPDATE jobs SET move = 2 WHERE id = ? AND move = 1`, m.JobID); err != nil {
+			return err
+		}
+		dir := path.Dir(m.Path)
+		if dir == "." || path.Base(m.Path) != path.Base(m.Donor.Path) {
+			return nil
+		}
+		return tx.Exec(`UPDATE jobs SET move = 2 WHERE move = 1 AND root_id = ?1 AND path > ?2 AND path < ?3 AND instr(substr(path, ?4), x'2f') = 0`,
+			m.RootID, []byte(dir+"/"), []byte(dir+"0"), len(dir)+2)
+	})
+	if err != nil {
+		return fmt.Errorf("queue the move of %q: %w", m.Path, err)
+	}
+	q.notify()
+	return nil
+}
+
+// PutOff lets a move wait after a failure, which is counted unless f is Free.
+func (q *Queue) PutOff(ctx context.Context, m *Move, f Failure) error {
+	counted := 1
+	if f.Free {
+		counted = 0
+	}
+	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		return tx.Exec(`UPDATE jobs SET not_before = ?, attempts = attempts + ?, class = ?, reason = ?, request_id = ? WHERE id = ? AND move <> 0`,
+			max(f.NotBefore.UnixMilli(), 0), counted, f.Class, f.Reason, f.RequestID, m.JobID)
+	})
+	if err != nil {
+		return fmt.Errorf("put off the move of %q: %w", m.Path, err)
+	}
+	return nil
+}
+
+// ErrOccupied says that another record has the place where one is to go.
+var ErrOccupied = errors.New("another record is there")
+
+// Relabel gives records the local paths that their files have by now, all in one
+// transaction, so that they may change places; and removes the jobs of the moves.
+// A job that took a later change meanwhile stays, as an upload.
+func (q *Queue) Relabel(ctx context.Context, moves []*Move) error {
+	err := q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
+		for _, m := range moves {
+			// No file has a name with a zero byte in it.
+			if err := tx.Exec(`UPDATE files SET path = CAST(char(0) || id AS BLOB) WHERE id = ?`, m.Donor.ID); err != nil {
+				return err
+			}
+		}
+		for _, m := range moves {
+			var taken bool
+			err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM files WHERE root_id = ? AND path = ?)`, m.RootID, []byte(m.Path)).Scan(&taken)
+			if err == nil && taken {
+				err = ErrOccupied
+			}
+			if err == nil {
+				err = tx.Exec(`UPDATE files SET root_id = ?2, path = ?3, size = ?4, mtime_ns = ?5, ctime_ns = ?6, dev = ?7, ino = ?8,
+					absent = 0, absent_at = 0, kept = 0, checked_at = ?9 WHERE id = ?1`, m.Donor.ID, m.RootID, []byte(m.Path),
+					m.Stat.Size, m.Stat.MtimeNs, m.Stat.CtimeNs, int64(m.Stat.Dev), int64(m.Stat.Ino), q.now().UnixMilli())
+			}
+			if err == nil {
+				err = arrived(tx, m.RootID, m.Path)
+			}
+			if err != nil {
+				return fmt.Errorf("%q: %w", m.Path, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("record where files were moved to: %w", err)
+	}
+	q.notify()
+	return nil
+}
+
+// arrived removes the job of a path that has a record by now, if that shows the
+// file as the job does; else it makes it an upload.
+func arrived(tx *state.Tx, rootID int64, path string) error {
+	err := tx.Exec(`DELETE FROM jobs WHERE root_id = ?1 AND path = ?2 AND EXISTS (SELECT 1 FROM files f WHERE f.root_id = ?1 AND f.path = ?2
+		AND f.size = jobs.size AND f.mtime_ns = jobs.mtime_ns AND f.ctime_ns = jobs.ctime_ns AND f.ino = jobs.ino)`, rootID, []byte(path))
+	if err != nil {
+		return err
+	}
+	return tx.Exec(`UPDATE jobs SET move = 0, donor = NULL, state = iif(state = 3, 3, 0), not_before = iif(leased, not_before, 0),
+		remote_path = iif(state = 3, remote_path, (SELECT f.remote_path FROM files f WHERE f.root_id = ?1 AND f.path = ?2))
+		WHERE root_id = ?1 AND path = ?2`, rootID, []byte(path))
+}

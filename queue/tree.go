@@ -1,0 +1,183 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"path"
+	"strings"
+
+	"iksync/state"
+)
+
+// Tree is a directory whose files are all elsewhere by now: in another directory.
+type Tree struct {
+	From, To       Place  // local directories
+	Source, Target string // remote folders
+
+	Records int64 // below From
+	Matched int64 // of them whose file is below To, exactly as it was
+
+	// Obstacle is why the remote folder can't be moved as a whole; "" when the
+	// records know of nothing.
+	Obstacle string
+	// Ahead is the donor of another move that must be done before: its asset is in
+	// the way. 0 when there is none.
+	Ahead int64
+}
+
+// Tree looks into what the records and jobs know of a directory that seems to
+// have been moved. Source and Target are the remote folders of the directories.
+func (q *Queue) Tree(ctx context.Context, t *Tree) error {
+	from, to := t.From.Path+"/", t.To.Path+"/"
+	var outside, misplaced, renamed, occupied, ahead int64
+	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		err := tx.QueryRow(`SELECT count(*), coalesce(sum(NOT (f.remote_path > ?4 AND f.remote_path < ?5)), 0) FROM files f
+			WHERE f.root_id = ?1 AND f.path > ?2 AND f.path < ?3`,
+			t.From.RootID, []byte(from), []byte(t.From.Path+"0"), t.Source+"/", t.Source+"0").Scan(&t.Records, &misplaced)
+		if err == nil {
+			err = tx.QueryRow(`SELECT count(*), coalesce(sum(j.remote_path IS NOT ?5 || substr(f.remote_path, ?6)), 0)
+				FROM files f JOIN jobs j ON j.donor = f.id
+				WHERE f.root_id = ?1 AND f.path > ?2 AND f.path < ?3 AND j.root_id = ?4 AND j.move <> 0 AND j.leased = 0
+					AND j.path = CAST(?7 || substr(f.path, ?8) AS BLOB)
+					AND j.size = f.size AND j.mtime_ns = f.mtime_ns AND j.ctime_ns = f.ctime_ns AND j.ino = f.ino`,
+				t.From.RootID, []byte(from), []byte(t.From.Path+"0"), t.To.RootID, t.Target+"/", len([]rune(t.Source))+2,
+				to, len(from)+1).Scan(&t.Matched, &renamed)
+		}
+		if err == nil {
+			err = tx.QueryRow(`SELECT count(*) FROM files f WHERE f.remote_path > ?1 AND f.remote_path < ?2
+				AND NOT (f.root_id = ?3 AND f.path > ?4 AND f.path < ?5)`,
+				t.Source+"/", t.Source+"0", t.From.RootID, []byte(from), []byte(t.From.Path+"0")).Scan(&outside)
+		}
+		if err == nil {
+			err = tx.QueryRow(`SELECT count(*), coalesce(min((SELECT j.donor FROM jobs j WHERE j.donor = f.id AND j.move = 1)), 0) FROM files f
+				WHERE f.remote_path > ? AND f.remote_path < ?`, t.Target+"/", t.Target+"0").Scan(&occupied, &ahead)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("look into the move of directory %q: %w", t.From.Path, err)
+	}
+	t.Obstacle, t.Ahead = "", ahead
+	switch {
+	case misplaced > 0:
+		t.Obstacle = "files of it are elsewhere in the library"
+	case outside > 0:
+		t.Obstacle = "files of others are in its folder"
+	case renamed > 0:
+		t.Obstacle = "files of it have other names in the library"
+	case occupied > 0:
+		t.Obstacle = "the folder that it is to become is in use"
+	}
+	return nil
+}
+
+// treePage bounds the records that are read at a time.
+const treePage = 1000
+
+// MovedTree records that a folder of the library was moved with all that is in
+// it, and removes the intent: each record gets the path of its asset, and the
+// local path that its file has by now. It is one transaction. where gives the
+// URLs of an asset that has moved to remote.
+func (q *Queue) MovedTree(ctx context.Context, i *Intent, where func(f *state.File, remote string) (url, thumbnail string)) (moved int64, err error) {
+	err = q.settle(ctx, i, func(tx *state.Tx) error {
+		moved = 0
+		for {
+			page, err := tx.FilesUnder(i.Source, treePage)
+			if err != nil {
+				return err
+			}
+			for _, f := range page {
+				if err := moveRecord(tx, i, f, where); err != nil {
+					return fmt.Errorf("%q: %w", f.Path, err)
+				}
+			}
+			moved += int64(len(page))
+			if len(page) < treePage {
+				return dropIntent(tx, i)
+			}
+		}
+	})
+	return moved, err
+}
+
+func moveRecord(tx *state.Tx, i *Intent, f *state.File, where func(*state.File, string) (string, string)) error {
+	remote := i.Target + strings.TrimPrefix(f.RemotePath, i.Source)
+	url, thumbnail := where(f, remote)
+	err := tx.Exec(`UPDATE files SET remote_path = ?2, name = ?3, url = ?4, thumbnail_url = ?5 WHERE id = ?1`, f.ID, remote, path.Base(remote), url, thumbnail)
+	if err == nil {
+		err = tx.Exec(`UPDATE responses SET body = CAST(json_set(CAST(body AS TEXT), '$.filePath', ?2, '$.name', ?4, '$.url', ?3) AS BLOB) WHERE file_id = ?1 AND json_valid(CAST(body AS TEXT))`,
+			f.ID, remote, url, path.Base(remote))
+	}
+	below, ok := strings.CutPrefix(f.Path, i.From.Path+"/")
+	if err != nil || !ok || f.RootID != i.From.RootID {
+		return err
+	}
+	to := i.To.Path + "/" + below
+	// Only where a job shows that there is a file; else the record is of one that is gone.
+	n, err := tx.ExecRows(`UPDATE files SET root_id = ?2, path = ?3, absent = 0, absent_at = 0, kept = 0 WHERE id = ?1
+		AND EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = ?2 AND j.path = ?3) AND NOT EXISTS (SELECT 1 FROM files o WHERE o.root_id = ?2 AND o.path = ?3)`,
+		f.ID, i.To.RootID, []byte(to))
+	if err != nil || n == 0 {
+		return err
+	}
+	return arrived(tx, i.To.RootID, to)
+}
+
+// SomeOf returns a record of an asset that is below a remote folder, nil when
+// there is none: where its asset is tells where the folder is.
+func (q *Queue) SomeOf(ctx context.Context, folder string) (f *state.File, err error) {
+	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		page, err := tx.FilesUnder(folder, 1)
+		if len(page) > 0 {
+			f = page[0]
+		}
+		return err
+	})
+	return f, err
+}
+
+// FilesBelow returns the records below a directory, in the order of their paths,
+// page by page.
+func (q *Queue) FilesBelow(ctx context.Context, at Place) iter.Seq2[*state.File, error] {
+	return q.db.FilesBelow(ctx, at.RootID, at.Path)
+}
+
+// NoteFolder notes of a folder of the library that files are sent into, and
+// whether it was not there before.
+func (q *Queue) NoteFolder(ctx context.Context, folder string, made bool) error {
+	return q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		return tx.Exec(`INSERT INTO folders (path, made) VALUES (?, ?) ON CONFLICT (path) DO NOTHING`, folder, made)
+	})
+}
+
+// KnowsFolder reports whether NoteFolder was called for a folder.
+func (q *Queue) KnowsFolder(ctx context.Context, folder string) (bool, error) {
+	return q.folder(ctx, `SELECT EXISTS (SELECT 1 FROM folders WHERE path = ?)`, folder)
+}
+
+// MadeFolder reports whether a folder was not there before files were sent into
+// it.
+func (q *Queue) MadeFolder(ctx context.Context, folder string) (bool, error) {
+	return q.folder(ctx, `SELECT EXISTS (SELECT 1 FROM folders WHERE path = ? AND made = 1)`, folder)
+}
+
+// ForgetFolder notes that a folder is no more.
+func (q *Queue) ForgetFolder(ctx context.Context, folder string) error {
+	return q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		return tx.Exec(`DELETE FROM folders WHERE path = ?`, folder)
+	})
+}
+
+func (q *Queue) folder(ctx context.Context, query, folder string) (is bool, err error) {
+	rows, err := q.db.Query(ctx, query, folder)
+	if err != nil {
+		return false, fmt.Errorf("look up folder %s: %w", folder, err)
+	}
+	defer rows.Close()
+	if rows.Next() {
+		err = rows.Scan(&is)
+	}
+	return is, errors.Join(err, rows.Err())
+}

@@ -1,0 +1,152 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"path"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"iksync/queue"
+	"iksync/state"
+	"iksync/uploader/imagekit"
+)
+
+// settleIntents finds out what became of everything that was intended and has
+// no outcome: in an earlier run, or when ImageKit's answer was lost. Nothing
+// else is done with these records before.
+func (m *mover) settleIntents(ctx context.Context) error {
+	intents, err := m.p.q.Intents(ctx)
+	if err != nil {
+		return err
+	}
+	for n := range intents {
+		i := &intents[n]
+		if i.Kind == queue.MoveFolder {
+			_, err = m.settleFolder(ctx, i)
+		} else {
+			var f *state.File
+			if f, err = m.p.db.FileByID(ctx, i.File); err == nil && f == nil {
+				err = m.p.q.Forget(ctx, i)
+			} else if err == nil {
+				err = m.settleFile(ctx, i, f)
+			}
+		}
+		var api *imagekit.Error
+		switch {
+		case errors.Is(err, errLost):
+		case errors.As(err, &api):
+			return m.unanswered(ctx, api)
+		case err != nil:
+			return err
+		}
+	}
+	m.silent = 0
+	return nil
+}
+
+// unanswered notes that ImageKit does not answer what must be known before
+// anything else.
+func (m *mover) unanswered(ctx context.Context, api *imagekit.Error) error {
+	p := m.p
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	switch api.Class {
+	case imagekit.Credentials:
+		p.fail(api)
+	case imagekit.Offline:
+		p.offline(api, time.Now())
+	default:
+		if m.silent++; m.silent > maxOffline && p.o.MaxAttempts > 0 {
+			p.fail(api)
+		}
+		p.o.Log.Warn("ImageKit can't say at present what became of a move; it is asked again", zap.Error(api))
+		p.gate.pause(time.Now(), max(api.RetryAfter, firstRetry))
+	}
+	return errLater
+}
+
+// settleFile asks where the asset of a record is, records it, in f too, and
+// removes the intent. The call's own answer does not matter: this is the truth.
+func (m *mover) settleFile(ctx context.Context, i *queue.Intent, f *state.File) error {
+	ctx = context.WithoutCancel(ctx) // what was done must be known
+	folder, _ := split(i.Source)
+	asset, err := m.find(ctx, f, i.Target, i.Source, path.Join(folder, path.Base(i.Target)),
+		path.Join(folder, path.Base(imagekit.Alternate(i.Target, f.FileID, 0))))
+	if err != nil {
+		return err
+	}
+	switch {
+	case asset == nil && i.Kind == queue.DeleteFile:
+		m.p.stats.removed.Add(1)
+		return m.p.q.Removed(ctx, i, "")
+	case asset == nil:
+		m.p.o.Log.Warn("an asset is not in the library any more", zap.String("path", f.Path), zap.String("remote_path", f.RemotePath), zap.String("file_id", f.FileID))
+		if err := m.p.q.Lost(ctx, f.ID); err != nil {
+			return err
+		}
+		return errLost
+	case i.Kind == queue.TrashFile && asset.FilePath == i.Target:
+		m.p.stats.removed.Add(1)
+		return m.p.q.Removed(ctx, i, i.Target)
+	}
+	err = m.p.q.Placed(ctx, i, location(asset))
+	if errors.Is(err, state.ErrRemoteTaken) { // two records of one asset: the other is right
+		if err := m.p.q.Lost(ctx, f.ID); err != nil {
+			return err
+		}
+		return errLost
+	}
+	f.FileID, f.RemotePath = asset.FileID, asset.FilePath
+	return err
+}
+
+// find asks for the asset of a record: by its id, else by the paths where it may be.
+// nil is that it is not in the library.
+func (m *mover) find(ctx context.Context, f *state.File, paths ...string) (*imagekit.Asset, error) {
+	m.p.stats.requests.Add(1)
+	asset, err := m.p.o.Client.Details(ctx, f.FileID)
+	if err != nil || asset != nil {
+		return asset, err
+	}
+	// Perhaps it has another id since it was moved. What was moved just now may not be listed yet.
+	for try := range 3 {
+		for _, at := range paths {
+			if path.Base(at) == "." { // of a file that was to be deleted
+				continue
+			}
+			m.p.stats.requests.Add(1)
+			if asset, err = m.p.o.Client.Find(ctx, at); err != nil || asset != nil && asset.Size == f.Stat.Size {
+				return asset, err
+			}
+		}
+		if try < 2 {
+			pause(ctx, firstRetry)
+		}
+	}
+	return nil, nil
+}
+
+// pause waits for d or the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+func location(a *imagekit.Asset) *queue.Location {
+	version := a.VersionID
+	if version == "" {
+		version = a.FileID
+	}
+	return &queue.Location{FileID: a.FileID, VersionID: version, Name: a.Name, RemotePath: a.FilePath, URL: a.URL, ThumbnailURL: a.ThumbnailURL, Response: a.Raw}
+}
+
+// under reports whether a remote path is below a folder.
+func under(remote, folder string) bool { return strings.HasPrefix(remote, folder+"/") }

@@ -1,0 +1,202 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"path"
+
+	"go.uber.org/zap"
+
+	"iksync/queue"
+	"iksync/state"
+	"iksync/uploader/imagekit"
+)
+
+// errOccupied says that something else is where an asset is to go.
+var errOccupied = errors.New("something else is there in the library")
+
+// move moves the asset of a file that was moved or renamed by itself. Where the
+// record of another file that was moved is in its place, that goes first; files
+// that changed places go together.
+func (m *mover) move(ctx context.Context, mv *queue.Move) error {
+	chain, cycle, err := m.chain(ctx, mv)
+	if err != nil || chain == nil {
+		return err
+	}
+	if cycle {
+		// One steps aside, under a name that is its own.
+		first := chain[0].Donor
+		if err := m.bring(ctx, first, imagekit.Alternate(first.RemotePath, first.FileID, 0)); err != nil {
+			return m.failed(ctx, chain[0], err)
+		}
+	}
+	for i := len(chain) - 1; i >= 0; i-- {
+		if err := m.bring(ctx, chain[i].Donor, chain[i].Remote); err != nil {
+			return m.failed(ctx, chain[i], err)
+		}
+		if !cycle {
+			if err := m.relabel(ctx, chain[i]); err != nil {
+				return err
+			}
+		}
+	}
+	if cycle {
+		return m.relabel(ctx, chain...)
+	}
+	return nil
+}
+
+func (m *mover) relabel(ctx context.Context, moves ...*queue.Move) error {
+	err := m.p.q.Relabel(ctx, moves)
+	if errors.Is(err, queue.ErrOccupied) {
+		return m.p.q.ToUpload(ctx, moves[0]) // a record came in between
+	}
+	if err != nil {
+		return err
+	}
+	for _, mv := range moves {
+		m.p.stats.moved.Add(1)
+		m.p.o.Log.Debug("moved", zap.String("from", mv.Donor.Path), zap.String("path", mv.Path), zap.String("remote_path", mv.Remote), zap.String("file_id", mv.Donor.FileID))
+	}
+	return nil
+}
+
+// chain lists the moves that must be done together with one, each waiting for
+// the one after it; cycle when the last waits for the first. It is nil when the
+// first can't be done: then that is seen to.
+func (m *mover) chain(ctx context.Context, mv *queue.Move) (chain []*queue.Move, cycle bool, err error) {
+	for {
+		if ok, err := m.confirm(ctx, mv); err != nil || !ok {
+			return nil, false, err
+		}
+		chain = append(chain, mv)
+		occupant, err := m.p.db.FileAt(ctx, mv.RootID, mv.Path)
+		if err != nil || occupant == nil {
+			return chain, false, err
+		}
+		if occupant.ID == chain[0].Donor.ID {
+			return chain, true, nil
+		}
+		next, err := m.p.q.MoveOf(ctx, occupant.ID)
+		if err != nil {
+			return nil, false, err
+		}
+		if next == nil {
+			// The file there was overwritten: its asset gets a new version.
+			return nil, false, m.p.q.ToUpload(ctx, mv)
+		}
+		mv = next
+	}
+}
+
+// failed decides what follows when an asset could not be brought to its place.
+func (m *mover) failed(ctx context.Context, mv *queue.Move, err error) error {
+	var api *imagekit.Error
+	switch {
+	case errors.Is(err, errOccupied):
+		m.p.o.Log.Info("uploaded and not moved: the library has something else in its place", zap.String("path", mv.Path), zap.String("remote_path", mv.Remote))
+		return m.p.q.ToUpload(ctx, mv)
+	case errors.Is(err, errLost):
+		return nil // its record is gone, and it is an upload
+	case errors.Is(err, queue.ErrBusy), errors.Is(err, errLater), errors.As(err, &api):
+		return m.refused(ctx, mv, err)
+	}
+	return err
+}
+
+// errLost says that an asset is not in the library any more.
+var errLost = errors.New("the asset is not in the library any more")
+
+// maxSteps bounds the calls to bring one asset to its place: a rename out of
+// the way, a move, and a rename, each once more.
+const maxSteps = 6
+
+// bring moves the asset of a record to a remote path where nothing is. f is
+// changed with it. An error of ImageKit's leaves it wherever it is by then, and
+// recorded there.
+func (m *mover) bring(ctx context.Context, f *state.File, target string) error {
+	checked := false
+	for range maxSteps {
+		if f.RemotePath == target {
+			return nil
+		}
+		if !checked {
+			if err := m.isFree(ctx, f, target); err != nil {
+				return err
+			}
+			checked = true
+		}
+		if err := m.stepTowards(ctx, f, target); err != nil {
+			return err
+		}
+	}
+	return errLater
+}
+
+// isFree looks whether nothing is at a remote path: moving a file to where one
+// is would join their histories without a word.
+func (m *mover) isFree(ctx context.Context, f *state.File, target string) error {
+	owner, err := m.p.db.RemoteOwner(ctx, target)
+	if err != nil {
+		return err
+	}
+	if owner != nil {
+		return errOccupied
+	}
+	m.p.stats.requests.Add(1)
+	there, err := m.p.o.Client.Find(ctx, target)
+	if err != nil {
+		return err
+	}
+	if there != nil && there.FileID != f.FileID {
+		return errOccupied
+	}
+	return nil
+}
+
+// stepTowards makes one call that brings an asset nearer to its place, and
+// records where it is then, whatever the answer was.
+func (m *mover) stepTowards(ctx context.Context, f *state.File, target string) error {
+	folder, name := split(f.RemotePath)
+	toFolder, toName := split(target)
+	i := &queue.Intent{Kind: queue.MoveFile, File: f.ID, Source: f.RemotePath, Target: target}
+	if err := m.p.q.Intend(ctx, i); err != nil {
+		return err
+	}
+	m.p.stats.requests.Add(1)
+	var err error
+	switch {
+	case folder == toFolder:
+		err = m.p.o.Client.Rename(ctx, f.RemotePath, toName)
+	case name == toName:
+		err = m.p.o.Client.Move(ctx, f.RemotePath, toFolder)
+	default:
+		err = m.p.o.Client.Rename(ctx, f.RemotePath, toName)
+		var api *imagekit.Error
+		if errors.As(err, &api) && api.Exists() {
+			// The new name is taken in the old folder: a name of its own on the way.
+			m.p.stats.requests.Add(1)
+			aside := path.Base(imagekit.Alternate(target, f.FileID, 0))
+			if name != aside {
+				err = m.p.o.Client.Rename(ctx, f.RemotePath, aside)
+			} else {
+				err = m.p.o.Client.Move(ctx, f.RemotePath, toFolder)
+			}
+		}
+	}
+	before := f.RemotePath
+	if settled := m.settleFile(ctx, i, f); settled != nil {
+		return settled
+	}
+	if f.RemotePath != before {
+		return nil
+	}
+	var api *imagekit.Error
+	switch {
+	case err == nil:
+		return errLater // ImageKit says that it is done, and where it was: in a moment it will know
+	case errors.As(err, &api) && api.Exists():
+		return errOccupied
+	}
+	return err
+}

@@ -1,0 +1,304 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"iksync/queue"
+	"iksync/state"
+	"iksync/uploader/imagekit"
+)
+
+const (
+	// restMover is the least time between two looks of the mover.
+	restMover = 100 * time.Millisecond
+	// maxMoveAttempts is after how many failures a file is uploaded instead of moved.
+	maxMoveAttempts = 6
+	// removeEvery is how often it is looked for what is to be removed.
+	removeEvery = time.Minute
+)
+
+// mover moves assets whose files were moved, one after the other: ImageKit
+// limits these calls, and their order matters. It also removes the copies of
+// files that are gone, where the root's policy says so.
+type mover struct {
+	p    *Pool
+	wake chan struct{}
+
+	visiting map[int64]bool // donors of the directories that are being looked into
+	removed  time.Time      // when it was last looked for what is to be removed
+	braked   map[int64]string
+	silent   int // times in a row that ImageKit could not say what became of an intent
+}
+
+func newMover(p *Pool) *mover {
+	return &mover{p: p, wake: make(chan struct{}, 1), visiting: make(map[int64]bool), braked: make(map[int64]string)}
+}
+
+// poke lets the mover look again.
+func (m *mover) poke() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run works until stop ends.
+func (m *mover) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.wake:
+		case <-timer.C:
+		}
+		wait := pollEvery
+		if closed := m.p.gate.closedFor(time.Now()); closed > 0 {
+			wait = min(closed, pollEvery)
+		} else if next, err := m.pass(ctx); err != nil {
+			if ctx.Err() == nil {
+				m.p.fail(err)
+			}
+			return
+		} else if !next.IsZero() {
+			wait = min(wait, max(time.Until(next), restMover))
+		}
+		m.p.poke() // what was a move may be an upload by now
+		rest := time.NewTimer(restMover)
+		select {
+		case <-ctx.Done():
+		case <-rest.C:
+		}
+		rest.Stop()
+		timer.Reset(wait)
+	}
+}
+
+// errLater says that it can't go on now: ImageKit is asked again later.
+var errLater = errors.New("later")
+
+// pass does what there is to do. next is when there will be more; the zero time
+// when that is not known. An error is one of the state file.
+func (m *mover) pass(ctx context.Context) (next time.Time, err error) {
+	busy, err := m.p.q.HasMoves(ctx, m.p.rootIDs())
+	if err != nil {
+		return next, err
+	}
+	defer m.p.moving.Store(false)
+	for busy {
+		m.p.moving.Store(true)
+		if err := m.settleIntents(ctx); err != nil {
+			return m.later(err)
+		}
+		var did bool
+		if did, next, err = m.step(ctx); err != nil {
+			return m.later(err)
+		}
+		if !did || ctx.Err() != nil {
+			break
+		}
+	}
+	if m.p.o.Idle == nil && time.Since(m.removed) >= removeEvery {
+		m.removed = time.Now()
+		if err := m.remove(ctx); err != nil {
+			return m.later(err)
+		}
+	}
+	return next, nil
+}
+
+// later turns an error of ImageKit's, which is waited out, into none.
+func (m *mover) later(err error) (time.Time, error) {
+	if errors.Is(err, errLater) {
+		return time.Now().Add(firstRetry), nil
+	}
+	return time.Time{}, err
+}
+
+// step does one move; false when there is none to do now.
+func (m *mover) step(ctx context.Context) (did bool, next time.Time, err error) {
+	roots := m.p.open()
+	var calm []int64
+	for _, id := range roots {
+		if r := m.p.roots[id]; r.Calm == nil || r.Calm() {
+			calm = append(calm, id)
+		}
+	}
+	// All roots: a directory may have been moved from one that is being scanned.
+	if len(calm) == len(m.p.o.Roots) || len(calm) > 0 && len(calm) == len(roots) {
+		mv, err := m.p.q.Undecided(ctx, calm)
+		if err != nil {
+			return false, next, err
+		}
+		if mv != nil {
+			clear(m.visiting)
+			return true, next, m.decide(ctx, mv)
+		}
+	}
+	mv, next, err := m.p.q.NextMove(ctx, roots)
+	if err != nil || mv == nil {
+		return false, next, err
+	}
+	return true, time.Time{}, m.move(ctx, mv)
+}
+
+// decide finds out whether a file was moved together with its directory.
+func (m *mover) decide(ctx context.Context, mv *queue.Move) error {
+	if ok, err := m.confirm(ctx, mv); err != nil || !ok {
+		return err
+	}
+	m.visiting[mv.Donor.ID] = true
+	for _, t := range trees(mv) {
+		moved, err := m.moveTree(ctx, &t)
+		if err != nil || moved {
+			return err
+		}
+	}
+	return m.p.q.Decide(ctx, mv)
+}
+
+// trees lists the directories that may have been moved with a file, the highest
+// first: those that have the same names below them up to the file.
+func trees(mv *queue.Move) []queue.Tree {
+	t := queue.Tree{
+		From: queue.Place{RootID: mv.Donor.RootID, Path: mv.Donor.Path}, To: mv.Place(),
+		Source: mv.Donor.RemotePath, Target: mv.Remote,
+	}
+	var all []queue.Tree
+	for path.Base(t.From.Path) == path.Base(t.To.Path) && path.Base(t.Source) == path.Base(t.Target) {
+		for _, p := range []*string{&t.From.Path, &t.To.Path, &t.Source, &t.Target} {
+			if *p = path.Dir(*p); *p == "." || *p == "/" {
+				return all // the root is not moved
+			}
+		}
+		if t.Source == t.Target {
+			return all
+		}
+		all = append([]queue.Tree{t}, all...)
+	}
+	return all
+}
+
+// confirm looks on the disk whether a move is one. If not it is made an upload.
+func (m *mover) confirm(ctx context.Context, mv *queue.Move) (bool, error) {
+	why, err := m.p.notMoved(ctx, mv)
+	if err != nil {
+		if ctx.Err() != nil {
+			return false, err
+		}
+		m.p.o.Log.Debug("a move can't be looked into now", zap.String("path", mv.Path), zap.Error(err))
+		return false, m.p.q.PutOff(ctx, mv, queue.Failure{Free: true, NotBefore: time.Now().Add(firstRetry)})
+	}
+	if why == "" {
+		return true, nil
+	}
+	m.p.o.Log.Debug("uploaded and not moved", zap.String("path", mv.Path), zap.String("like", mv.Donor.Path), zap.String("why", why))
+	return false, m.p.q.ToUpload(ctx, mv)
+}
+
+// notMoved says why a file is not the donor's under another name; "" when it is.
+func (p *Pool) notMoved(ctx context.Context, mv *queue.Move) (string, error) {
+	root, donorRoot := p.roots[mv.RootID], p.roots[mv.Donor.RootID]
+	if root == nil || donorRoot == nil {
+		return "the other file's root is not configured", nil
+	}
+	for _, r := range []*Root{root, donorRoot} {
+		if r.away() {
+			return "", fmt.Errorf("root %s is not there", r.Dir.Name())
+		}
+	}
+	strong := mv.Stat.Ino == mv.Donor.Stat.Ino
+	switch info, err := donorRoot.Dir.Lstat(mv.Donor.Path); {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+	case err != nil:
+		return "the other path can't be looked at: " + err.Error(), nil
+	case info.Mode().IsRegular():
+		there := state.StatOf(info)
+		if there.Ino == mv.Donor.Stat.Ino || !strong && there.Size == mv.Stat.Size && there.MtimeNs == mv.Stat.MtimeNs {
+			return "the other file is there still", nil
+		}
+	}
+	file, err := root.Dir.OpenFile(mv.Path, os.O_RDONLY|openFlags, 0)
+	if err != nil {
+		return "it can't be opened: " + err.Error(), nil
+	}
+	defer file.Close()
+	st, err := statOf(file)
+	if err != nil || !st.Same(mv.Stat) {
+		return "it is not as it was seen", nil
+	}
+	if !strong {
+		if first, err := p.q.MoveOf(ctx, mv.Donor.ID); err != nil || first == nil || first.JobID != mv.JobID {
+			return "another file is the other one under another name", err
+		}
+	}
+	known := mv.Donor.Hash != state.Hash{}
+	if strong && (st.CtimeNs == mv.Donor.Stat.CtimeNs || !known) {
+		return "", nil
+	}
+	// The inode's number may have been given to another file since.
+	h := newHashing(file)
+	n, err := io.Copy(io.Discard, &untilDone{ctx: ctx, r: io.LimitReader(h, st.Size)})
+	switch {
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case err != nil:
+		return "it can't be read: " + err.Error(), nil
+	case n != st.Size || !known || h.sum() != mv.Donor.Hash:
+		return "its content is another", nil
+	}
+	return "", nil
+}
+
+// refused decides what follows a failed call of the management API about a
+// move: it waits, or is uploaded after all. The intent has its outcome by then.
+func (m *mover) refused(ctx context.Context, mv *queue.Move, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	now := time.Now()
+	f := queue.Failure{Class: imagekit.Transient.String(), Reason: err.Error(), NotBefore: now.Add(backoff(mv.Attempts, firstRetry, longestRetry))}
+	var api *imagekit.Error
+	if errors.As(err, &api) {
+		f.Class, f.Reason, f.RequestID = api.Class.String(), reason(api), api.RequestID
+		f.NotBefore = now.Add(max(api.RetryAfter, f.NotBefore.Sub(now)))
+		switch api.Class {
+		case imagekit.File:
+			return m.p.q.ToUpload(ctx, mv)
+		case imagekit.Credentials:
+			f.Free = true
+			m.p.fail(api)
+		case imagekit.Offline:
+			f.Free = true
+			m.p.offline(api, now)
+		case imagekit.Throttled:
+			f.Free = true
+		}
+	}
+	if mv.Attempts+1 >= maxMoveAttempts && !f.Free {
+		return m.p.q.ToUpload(ctx, mv)
+	}
+	m.p.stats.retries.Add(1)
+	return m.p.q.PutOff(ctx, mv, f)
+}
+
+// split parts a remote path into folder and name.
+func split(remote string) (folder, name string) {
+	folder, name = path.Split(remote)
+	if folder != "/" {
+		folder = strings.TrimSuffix(folder, "/")
+	}
+	return folder, name
+}

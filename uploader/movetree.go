@@ -1,0 +1,300 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/url"
+	"path"
+	"strings"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"iksync/queue"
+	"iksync/state"
+	"iksync/uploader/imagekit"
+)
+
+// leastTree is from how many files on a folder is moved as a whole.
+const leastTree = 2
+
+// How often it is asked whether a folder's job is done: more and more seldom.
+const (
+	firstPoll, longestPoll = 100 * time.Millisecond, 5 * time.Second
+	// patience is after how long without an end a job's files are looked at one by one.
+	patience = 15 * time.Minute
+)
+
+// moveTree moves the folder of a directory that was moved, with all that is in
+// it, by one job of ImageKit's. It is false when that can't be done; then
+// nothing has happened.
+func (m *mover) moveTree(ctx context.Context, t *queue.Tree) (bool, error) {
+	if err := m.p.q.Tree(ctx, t); err != nil {
+		return false, err
+	}
+	if t.Records < leastTree || 2*t.Matched <= t.Records {
+		return false, nil
+	}
+	if t.Ahead != 0 && !m.visiting[t.Ahead] {
+		if err := m.goAhead(ctx, t); err != nil {
+			return false, err
+		}
+	}
+	if t.Obstacle == "" && !m.p.left(ctx, t) {
+		t.Obstacle = "not all files have left"
+	}
+	if t.Obstacle == "" {
+		taken, err := m.folderTaken(ctx, t.Target)
+		if err != nil {
+			return false, m.treeFailed(ctx, err)
+		}
+		if taken {
+			t.Obstacle = "the library has that folder already"
+		}
+	}
+	if t.Obstacle != "" {
+		m.p.o.Log.Info("the files of a directory that was moved are moved one by one", zap.String("from", t.From.Path), zap.String("to", t.To.Path), zap.String("why", t.Obstacle))
+		return false, nil
+	}
+	return m.moveFolder(ctx, t)
+}
+
+// goAhead sees to the move of the directory whose assets are where t is to go,
+// and looks again.
+func (m *mover) goAhead(ctx context.Context, t *queue.Tree) error {
+	mv, err := m.p.q.MoveOf(ctx, t.Ahead)
+	if err != nil || mv == nil {
+		return err
+	}
+	if err := m.decide(ctx, mv); err != nil {
+		return err
+	}
+	return m.p.q.Tree(ctx, t)
+}
+
+// left reports whether none of the files is where the records have it.
+func (p *Pool) left(ctx context.Context, t *queue.Tree) bool {
+	root := p.roots[t.From.RootID]
+	if root == nil || root.away() {
+		return false
+	}
+	if _, err := root.Dir.Lstat(t.From.Path); errors.Is(err, fs.ErrNotExist) {
+		return true
+	}
+	for f, err := range p.q.FilesBelow(ctx, t.From) {
+		if err != nil {
+			return false
+		}
+		info, err := root.Dir.Lstat(f.Path)
+		if err == nil && state.StatOf(info).Ino != f.Stat.Ino || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+			continue
+		}
+		return false
+	}
+	return true
+}
+
+// folderTaken reports whether the library has anything at a folder's path.
+func (m *mover) folderTaken(ctx context.Context, folder string) (bool, error) {
+	m.p.stats.requests.Add(2)
+	taken, err := m.p.o.Client.FolderExists(ctx, folder)
+	if err != nil || taken {
+		return taken, err
+	}
+	inside, err := m.p.o.Client.List(ctx, folder, 0, 1)
+	return len(inside) > 0, err
+}
+
+// moveFolder renames and moves the folder, in that order where it must be both.
+func (m *mover) moveFolder(ctx context.Context, t *queue.Tree) (bool, error) {
+	parent, name := split(t.Source)
+	toParent, toName := split(t.Target)
+	source := t.Source
+	if name != toName {
+		target, to := t.Target, t.To
+		if parent != toParent {
+			target, to = path.Join(parent, toName), t.From // on the way
+			free, err := m.isFolderFree(ctx, target)
+			if err != nil || !free {
+				return false, m.treeFailed(ctx, err)
+			}
+		}
+		i := &queue.Intent{Kind: queue.MoveFolder, Source: source, Target: target, From: t.From, To: to}
+		done, err := m.folderJob(ctx, i, func() (string, error) { return m.p.o.Client.RenameFolder(ctx, source, toName) })
+		if err != nil || !done {
+			return false, m.treeFailed(ctx, err)
+		}
+		source = target
+	}
+	if parent != toParent {
+		i := &queue.Intent{Kind: queue.MoveFolder, Source: source, Target: t.Target, From: t.From, To: t.To}
+		done, err := m.folderJob(ctx, i, func() (string, error) { return m.p.o.Client.MoveFolder(ctx, source, toParent) })
+		if err != nil || !done {
+			return false, m.treeFailed(ctx, err)
+		}
+	}
+	return true, nil
+}
+
+func (m *mover) isFolderFree(ctx context.Context, folder string) (bool, error) {
+	ours, err := m.p.q.SomeOf(ctx, folder)
+	if err != nil || ours != nil {
+		return false, err
+	}
+	taken, err := m.folderTaken(ctx, folder)
+	return !taken, err
+}
+
+// treeFailed turns what only keeps a folder from being moved as a whole into no
+// error: its files are moved one by one then.
+func (m *mover) treeFailed(ctx context.Context, err error) error {
+	var api *imagekit.Error
+	switch {
+	case err == nil, errors.Is(err, queue.ErrBusy):
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &api) && (api.Class == imagekit.File || api.Status == statusLocked):
+		m.p.o.Log.Info("ImageKit does not move the folder as a whole: its files are moved one by one", zap.Error(api))
+		return nil
+	case errors.As(err, &api):
+		return m.unanswered(ctx, api)
+	}
+	return err
+}
+
+const statusLocked = 423
+
+// folderJob lets ImageKit do a job on a folder and records its outcome. false is
+// that nothing has happened.
+func (m *mover) folderJob(ctx context.Context, i *queue.Intent, begin func() (string, error)) (bool, error) {
+	if err := m.p.q.Intend(ctx, i); err != nil {
+		return false, err
+	}
+	m.p.stats.requests.Add(1)
+	job, err := begin()
+	if err == nil {
+		err = m.p.q.NoteJob(ctx, i, job)
+	}
+	var api *imagekit.Error
+	if errors.As(err, &api) && !api.Ambiguous { // it was refused
+		return false, errors.Join(err, m.p.q.Forget(context.WithoutCancel(ctx), i))
+	}
+	if err != nil && !errors.As(err, &api) {
+		return false, err
+	}
+	return m.settleFolder(ctx, i)
+}
+
+// settleFolder waits for the end of a folder's job, looks where the folder is,
+// and records that. false is that it is where it was.
+func (m *mover) settleFolder(ctx context.Context, i *queue.Intent) (bool, error) {
+	if i.Job != "" {
+		if err := m.awaitJob(ctx, i.Job); err != nil {
+			return false, err
+		}
+	}
+	some, err := m.p.q.SomeOf(ctx, i.Source)
+	if err != nil {
+		return false, err
+	}
+	if some == nil {
+		return false, m.p.q.Forget(ctx, i) // all of it is recorded elsewhere
+	}
+	there := i.Target + strings.TrimPrefix(some.RemotePath, i.Source)
+	asset, err := m.find(ctx, some, there, some.RemotePath)
+	if err != nil {
+		return false, err
+	}
+	if asset == nil {
+		// This one was deleted by somebody: another tells.
+		if err := m.p.q.Lost(ctx, some.ID); err != nil {
+			return false, err
+		}
+		return m.settleFolder(ctx, i)
+	}
+	if asset.FilePath != there {
+		return false, m.p.q.Forget(ctx, i)
+	}
+	began := time.Now()
+	n, err := m.p.q.MovedTree(ctx, i, movedURLs)
+	if err != nil {
+		return false, err
+	}
+	if asset.FileID != some.FileID {
+		if err := m.reread(ctx, i.Target); err != nil {
+			return false, err
+		}
+	}
+	if i.From != i.To { // else it is on the way
+		m.p.stats.moved.Add(n)
+		m.p.stats.movedFolders.Add(1)
+	}
+	m.p.o.Log.Info("a folder was moved as a whole", zap.String("from", i.Source), zap.String("to", i.Target), zap.Int64("files", n), zap.Duration("records_took", time.Since(began)))
+	return true, nil
+}
+
+func (m *mover) awaitJob(ctx context.Context, job string) error {
+	wait := firstPoll
+	for began := time.Now(); time.Since(began) < patience; wait = min(2*wait, longestPoll) {
+		m.p.stats.requests.Add(1)
+		done, err := m.p.o.Client.JobDone(ctx, job)
+		var api *imagekit.Error
+		switch {
+		case err == nil && done:
+			return nil
+		case errors.As(err, &api) && api.Class == imagekit.File:
+			return nil // it is not known any more: where the files are tells
+		case err != nil:
+			return err
+		}
+		m.p.beat.Store(time.Now().UnixNano())
+		if pause(ctx, wait); ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// reread records the ids that files have in a folder, for a library that gives
+// new ones to files that are moved.
+func (m *mover) reread(ctx context.Context, folder string) error {
+	for skip := 0; ; skip += imagekit.MaxPage {
+		m.p.stats.requests.Add(1)
+		page, err := m.p.o.Client.List(ctx, folder, skip, imagekit.MaxPage)
+		if err != nil {
+			return err
+		}
+		for _, e := range page {
+			if e.Folder {
+				err = m.reread(ctx, e.Path)
+			} else {
+				err = m.p.q.Identify(ctx, location(e.Asset))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if len(page) < imagekit.MaxPage {
+			return nil
+		}
+	}
+}
+
+// movedURLs gives the URLs of an asset after its folder was moved: they end with
+// its path.
+func movedURLs(f *state.File, remote string) (string, string) {
+	return movedURL(f.URL, f.RemotePath, remote), movedURL(f.ThumbnailURL, f.RemotePath, remote)
+}
+
+func movedURL(raw, from, to string) string {
+	u, err := url.Parse(raw)
+	if err != nil || !strings.HasSuffix(u.Path, from) {
+		return raw
+	}
+	u.Path = strings.TrimSuffix(u.Path, from) + to
+	u.RawPath = ""
+	return u.String()
+}
