@@ -31,6 +31,10 @@ func (q *Queue) MarkAbsent(ctx context.Context, rootID int64, absent []Absent) e
 				err = tx.Exec(`UPDATE files SET absent = ?3, absent_at = ?4 WHERE root_id = ?1 AND path > ?2 AND path < ?6 AND absent = 0
 					AND (?5 = 0 OR dev = ?5)`, rootID, []byte(a.Path+"/"), int(a.Why), now, int64(a.Device), []byte(a.Path+"0"))
 			}
+			if err == nil { // an alias has no copy of its own to remove
+				err = tx.Exec(`DELETE FROM aliases WHERE root_id = ?1 AND (path = ?2 OR ?3 AND path > ?4 AND path < ?5) AND (?6 = 0 OR dev = ?6)`,
+					rootID, []byte(a.Path), a.Below, []byte(a.Path+"/"), []byte(a.Path+"0"), int64(a.Device))
+			}
 			if err != nil {
 				return fmt.Errorf("note that %q is %s: %w", a.Path, a.Why, err)
 			}

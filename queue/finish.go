@@ -29,6 +29,9 @@ func (q *Queue) Complete(job *Job, file *state.File, done func(error)) {
 		if errors.Is(err, state.ErrRemoteTaken) {
 			return q.evict(tx, job, file, err)
 		}
+		if err == nil {
+			err = q.dealias(tx, file)
+		}
 		if err != nil {
 			return err
 		}

@@ -18,6 +18,7 @@ const (
 	MoveFolder IntentKind = 2
 	TrashFile  IntentKind = 3
 	DeleteFile IntentKind = 4
+	CopyFile   IntentKind = 5
 )
 
 // Place is a path below a root.
@@ -96,6 +97,8 @@ func busy(tx *state.Tx, i *Intent) (bool, error) {
 	var n int
 	var err error
 	switch i.Kind {
+	case CopyFile:
+		return false, nil
 	case MoveFolder:
 		// Jobs of its files that a worker has by now.
 		err = tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM jobs j WHERE j.leased <> 0 AND j.remote_path > ?1 AND j.remote_path < ?2)`,

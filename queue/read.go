@@ -35,10 +35,14 @@ const (
 	knownAll = `SELECT path, size, mtime_ns, ctime_ns, ino, -1 AS state, '' AS reason, absent FROM files WHERE root_id = ?1 AND path > ?2
 		UNION ALL
 		SELECT path, size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, ''), 0 FROM jobs WHERE root_id = ?1 AND path > ?2
+		UNION ALL
+		SELECT path, size, mtime_ns, ctime_ns, ino, -1, '', 0 FROM aliases WHERE root_id = ?1 AND path > ?2
 		ORDER BY path LIMIT ?3`
 	knownBelow = `SELECT path, size, mtime_ns, ctime_ns, ino, -1 AS state, '' AS reason, absent FROM files WHERE root_id = ?1 AND path > ?2 AND path < ?4
 		UNION ALL
 		SELECT path, size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, ''), 0 FROM jobs WHERE root_id = ?1 AND path > ?2 AND path < ?4
+		UNION ALL
+		SELECT path, size, mtime_ns, ctime_ns, ino, -1, '', 0 FROM aliases WHERE root_id = ?1 AND path > ?2 AND path < ?4
 		ORDER BY path LIMIT ?3`
 )
 
@@ -91,7 +95,9 @@ func (q *Queue) Lookup(ctx context.Context, rootID int64, paths []string) ([]Pai
 	for i, path := range paths {
 		rows, err := q.db.Query(ctx, `SELECT size, mtime_ns, ctime_ns, ino, -1, '', absent FROM files WHERE root_id = ?1 AND path = ?2
 			UNION ALL
-			SELECT size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, ''), 0 FROM jobs WHERE root_id = ?1 AND path = ?2`,
+			SELECT size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, ''), 0 FROM jobs WHERE root_id = ?1 AND path = ?2
+			UNION ALL
+			SELECT size, mtime_ns, ctime_ns, ino, -1, '', 0 FROM aliases WHERE root_id = ?1 AND path = ?2`,
 			rootID, []byte(path))
 		if err != nil {
 			return nil, fmt.Errorf("look up %q: %w", path, err)

@@ -43,7 +43,8 @@ const dueWhere = ` FROM files f JOIN roots r ON r.id = f.root_id
 		AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = f.root_id AND j.path = f.path)
 		AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.donor = f.id)
 		AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.file = f.id OR i.kind = 2 AND f.remote_path > i.source || '/' AND f.remote_path < i.source || '0')
-		AND NOT EXISTS (SELECT 1 FROM files o WHERE o.file_id = f.file_id AND o.id <> f.id)`
+		AND NOT EXISTS (SELECT 1 FROM files o WHERE o.file_id = f.file_id AND o.id <> f.id)
+		AND NOT EXISTS (SELECT 1 FROM aliases a WHERE a.of = f.id)`
 
 // Due finds what may be removed, and puts the brake on when that is too much for
 // an hour.

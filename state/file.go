@@ -203,6 +203,17 @@ func (tx *Tx) FileByID(id int64) (*File, error) {
 	return single(rows, err, fmt.Sprint("record ", id))
 }
 
+// Aliases returns, as records, the files of a root (0 is every) whose content
+// another file's asset has: with their own local path and that asset's fileId
+// and path. They are in the order of their paths' bytes. The sequence ends
+// after the first error.
+func (db *DB) Aliases(ctx context.Context, rootID int64) iter.Seq2[*File, error] {
+	return db.files(ctx, `SELECT f.id, a.root_id, a.path, a.size, a.mtime_ns, a.ctime_ns, a.dev, a.ino, a.hash,
+		f.file_id, f.version_id, f.name, f.remote_path, f.url, f.thumbnail_url, f.width, f.height,
+		f.file_type, f.uploaded_at, f.checked_at, 0, 0, 0, r.body FROM aliases a JOIN files f ON f.id = a.of LEFT JOIN responses r ON r.file_id = f.id
+		WHERE ?1 IN (0, a.root_id) ORDER BY a.root_id, a.path`, rootID)
+}
+
 // FilesBelow returns the records below a directory of a root, in the order of
 // their paths' bytes, without their responses. The sequence ends after the first
 // error.

@@ -61,6 +61,24 @@ func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
 			return
 		}
 	}
+	if !job.Recorded && root.Duplicates != UploadDuplicates && job.Accepted == nil {
+		p.copying.Add(1)
+		done, err := p.duplicate(ctx, root, job, file, st)
+		p.copying.Add(-1)
+		if err != nil {
+			p.settle(ctx, job, err)
+		}
+		if err != nil || done {
+			return
+		}
+	}
+	if !job.Recorded {
+		folder, _ := split(job.RemotePath)
+		if err := p.noteFolders(ctx, root, folder); err != nil {
+			p.settle(ctx, job, err)
+			return
+		}
+	}
 	p.upload(ctx, root, job, file, st)
 }
 

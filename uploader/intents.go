@@ -24,7 +24,11 @@ func (m *mover) settleIntents(ctx context.Context) error {
 	}
 	for n := range intents {
 		i := &intents[n]
-		if i.Kind == queue.MoveFolder {
+		if i.Kind == queue.CopyFile {
+			if m.p.copying.Load() == 0 { // else a worker is at it
+				err = m.p.unstage(ctx, i)
+			}
+		} else if i.Kind == queue.MoveFolder {
 			_, err = m.settleFolder(ctx, i)
 		} else {
 			var f *state.File

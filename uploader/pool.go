@@ -99,13 +99,17 @@ const (
 
 // Pool runs jobs. Make it with New, then call Run once.
 type Pool struct {
-	o      Options
-	q      *queue.Queue
-	db     *state.DB
-	roots  map[int64]*Root
-	stats  counters
-	gate   gate
-	beat   atomic.Int64 // unix ns of the dispatcher's last turn
+	o         Options
+	q         *queue.Queue
+	db        *state.DB
+	roots     map[int64]*Root
+	stats     counters
+	gate      gate
+	beat      atomic.Int64 // unix ns of the dispatcher's last turn
+	foldersMu sync.Mutex
+	folders   map[string]bool // of the library, of which noteFolders has noted what is to be known
+	copying   atomic.Int64    // workers that let ImageKit copy something
+
 	mover  *mover
 	moving atomic.Bool // the mover is at work
 	// changed tells the dispatcher that jobs were taken or finished.
@@ -130,6 +134,7 @@ func New(db *state.DB, q *queue.Queue, o Options) *Pool {
 		roots:   make(map[int64]*Root, len(o.Roots)),
 		changed: make(chan struct{}, 1),
 		working: make(map[int64]*queue.Job),
+		folders: make(map[string]bool),
 		failed:  make(chan struct{}),
 	}
 	p.beat.Store(time.Now().UnixNano())
@@ -149,6 +154,11 @@ func New(db *state.DB, q *queue.Queue, o Options) *Pool {
 func (p *Pool) Run(ctx context.Context) error {
 	work, abort := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abort(nil)
+	if slices.ContainsFunc(p.o.Roots, func(r Root) bool { return r.Duplicates != UploadDuplicates }) {
+		if err := p.q.IndexHashes(ctx); err != nil {
+			return err
+		}
+	}
 	// Workers find their next job here while the dispatcher claims more.
 	jobs := make(chan queue.Job, ahead*p.o.Workers)
 	var group errgroup.Group

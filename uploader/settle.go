@@ -27,6 +27,9 @@ const (
 	defaultThrottle = 5 * time.Second
 )
 
+// errState says that the state file can't be read or written.
+var errState = errors.New("the state file can't be used")
+
 // settle decides what follows a failed attempt. It is the one place that does.
 func (p *Pool) settle(ctx context.Context, job *queue.Job, err error) {
 	now := time.Now()
@@ -36,6 +39,9 @@ func (p *Pool) settle(ctx context.Context, job *queue.Job, err error) {
 		p.giveBack(job)
 	case errors.As(err, &api):
 		p.settleAPI(job, api, now)
+	case errors.Is(err, errState):
+		p.fail(err)
+		p.giveBack(job)
 	case errors.Is(err, fs.ErrNotExist) && p.absent(job):
 		// The file's absence says nothing while its root is not there.
 		p.put(job, queue.Failure{Free: true, NotBefore: now.Add(firstRetry)})

@@ -24,12 +24,13 @@ type Stats struct {
 	Moved        int64 // files whose assets were moved or renamed, no byte sent
 	MovedFolders int64 // folders moved as a whole
 	Copied       int64 // files whose content the library had, copied there
+	Aliased      int64 // files whose content the library had, recorded with its fileId
 	Removed      int64 // copies of absent files, deleted or moved to the trash
 }
 
 type counters struct {
-	uploaded, uploadedBytes, touched, vanished, held, changed, retries, failed, requests, renamed, inFlight, moved, movedFolders, copied, removed atomic.Int64
-	sent                                                                                                                                          atomic.Int64
+	uploaded, uploadedBytes, touched, vanished, held, changed, retries, failed, requests, renamed, inFlight, moved, movedFolders, copied, aliased, removed atomic.Int64
+	sent                                                                                                                                                   atomic.Int64
 
 	mu       sync.Mutex
 	mismatch []Mismatch
@@ -52,7 +53,7 @@ func (p *Pool) Stats() Stats {
 		Uploaded: c.uploaded.Load(), UploadedBytes: c.uploadedBytes.Load(), Touched: c.touched.Load(), Vanished: c.vanished.Load(),
 		Held: c.held.Load(), Changed: c.changed.Load(), Retries: c.retries.Load(), Failed: c.failed.Load(), Requests: c.requests.Load(),
 		Renamed: c.renamed.Load(), Sent: c.sent.Load(), InFlight: c.inFlight.Load(),
-		Moved: c.moved.Load(), MovedFolders: c.movedFolders.Load(), Copied: c.copied.Load(), Removed: c.removed.Load(),
+		Moved: c.moved.Load(), MovedFolders: c.movedFolders.Load(), Copied: c.copied.Load(), Aliased: c.aliased.Load(), Removed: c.removed.Load(),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -38,7 +39,9 @@ reads, also while another iksync is at work.
 
 A path that is not UTF-8 is given as its bytes in CSV; in JSON lines as
 local_path_base64 beside a readable form. Times are RFC 3339 in UTC; hash is
-xxh3-128. JSON lines hold ImageKit's whole answer as response.`,
+xxh3-128. JSON lines hold ImageKit's whole answer as response. gone says why a file is
+not at its place any more. Files that were not sent because another has their
+content (duplicates: skip) come last, with that one's fileId.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.export(cmd.Context(), f) },
 	}
@@ -83,12 +86,14 @@ func (a *app) export(ctx context.Context, f exportFlags) (err error) {
 	if f.format == "jsonl" {
 		write, finish = jsonWriter(out)
 	}
-	for file, err := range db.Files(ctx, only, f.format == "jsonl") {
-		if err == nil {
-			err = write(byID[file.RootID], file)
-		}
-		if err != nil {
-			return exit(exitFailed, err)
+	for _, records := range []iter.Seq2[*state.File, error]{db.Files(ctx, only, f.format == "jsonl"), db.Aliases(ctx, only)} {
+		for file, err := range records {
+			if err == nil {
+				err = write(byID[file.RootID], file)
+			}
+			if err != nil {
+				return exit(exitFailed, err)
+			}
 		}
 	}
 	if err := finish(); err != nil {
@@ -116,7 +121,7 @@ func (a *app) exportState(f exportFlags) (string, error) {
 func csvWriter(out *bufio.Writer) (func(state.Root, *state.File) error, func() error) {
 	w := csv.NewWriter(out)
 	header := []string{"root", "local_path", "remote_path", "file_id", "version_id", "name", "url", "thumbnail_url", "size", "hash",
-		"width", "height", "file_type", "modified_at", "uploaded_at", "checked_at"}
+		"width", "height", "file_type", "modified_at", "uploaded_at", "checked_at", "gone"}
 	begun := false
 	begin := func() error {
 		if begun {
@@ -131,7 +136,7 @@ func csvWriter(out *bufio.Writer) (func(state.Root, *state.File) error, func() e
 		}
 		return w.Write([]string{r.Path, f.Path, f.RemotePath, f.FileID, f.VersionID, f.Name, f.URL, f.ThumbnailURL,
 			strconv.FormatInt(f.Stat.Size, 10), hex.EncodeToString(f.Hash[:]), number(f.Width), number(f.Height), f.FileType,
-			timestamp(time.Unix(0, f.Stat.MtimeNs)), timestamp(f.UploadedAt), timestamp(f.CheckedAt)})
+			timestamp(time.Unix(0, f.Stat.MtimeNs)), timestamp(f.UploadedAt), timestamp(f.CheckedAt), goneWord(f)})
 	}
 	return write, func() error {
 		if err := begin(); err != nil {
@@ -140,6 +145,14 @@ func csvWriter(out *bufio.Writer) (func(state.Root, *state.File) error, func() e
 		w.Flush()
 		return cmp.Or(w.Error(), out.Flush())
 	}
+}
+
+// goneWord is why a file is not at its place; "" when it is.
+func goneWord(f *state.File) string {
+	if f.Absent == state.Present {
+		return ""
+	}
+	return f.Absent.String()
 }
 
 func number(n int64) string {
@@ -170,6 +183,7 @@ type exported struct {
 	ModifiedAt      string          `json:"modified_at"`
 	UploadedAt      string          `json:"uploaded_at"`
 	CheckedAt       string          `json:"checked_at"`
+	Gone            string          `json:"gone,omitempty"`
 	Response        json.RawMessage `json:"response"`
 }
 
@@ -181,6 +195,7 @@ func jsonWriter(out *bufio.Writer) (func(state.Root, *state.File) error, func() 
 			Root: r.Path, LocalPath: f.Path, RemotePath: f.RemotePath, FileID: f.FileID, VersionID: f.VersionID, Name: f.Name,
 			URL: f.URL, ThumbnailURL: f.ThumbnailURL, Size: f.Stat.Size, Hash: hex.EncodeToString(f.Hash[:]), Width: f.Width, Height: f.Height,
 			FileType: f.FileType, ModifiedAt: timestamp(time.Unix(0, f.Stat.MtimeNs)), UploadedAt: timestamp(f.UploadedAt), CheckedAt: timestamp(f.CheckedAt),
+			Gone:     goneWord(f),
 			Response: f.Response,
 		}
 		if !utf8.ValidString(f.Path) {

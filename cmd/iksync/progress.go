@@ -43,7 +43,7 @@ type snapshot struct {
 func (w *work) snapshot() snapshot {
 	st := w.pool.Stats()
 	s := snapshot{
-		files:    st.Uploaded + st.Touched + st.Vanished + st.Held + st.Failed,
+		files:    st.Uploaded + st.Touched + st.Vanished + st.Held + st.Failed + st.Moved + st.Copied + st.Aliased,
 		bytes:    st.Sent,
 		allFiles: w.leftover.Jobs, allBytes: w.leftover.Bytes,
 		failed: st.Failed, counting: !w.counted.Load(), elapsed: time.Since(w.began),

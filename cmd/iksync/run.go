@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"iksync/cmd/iksync/internal/config"
+	"iksync/cmd/iksync/internal/control"
 	"iksync/queue"
 	"iksync/state"
 )
@@ -90,6 +91,12 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.db.Close()) }()
+	server, err := control.Listen(d.db.Path(), control.Actions{Undo: d.q.Undo, Approve: d.q.Approve})
+	if err != nil {
+		d.log.Warn("commands can't talk to this daemon", zap.Error(err))
+	} else {
+		defer func() { err = errors.Join(err, server.Close()) }()
+	}
 	d.onSecondSignal(d.breakOff)
 	return d.follow(ctx, cfg, hup)
 }

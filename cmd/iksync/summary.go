@@ -85,6 +85,7 @@ type summary struct {
 	Moved          int64            `json:"moved"`
 	MovedFolders   int64            `json:"moved_folders"`
 	Copied         int64            `json:"copied"`
+	Aliased        int64            `json:"aliased"`
 	Removed        int64            `json:"removed"`
 	Gone           int64            `json:"gone"`
 	Braked         []string         `json:"braked,omitempty"`
@@ -103,7 +104,7 @@ func (r *result) summary() summary {
 		Uploaded: r.stats.Uploaded, UploadedBytes: r.stats.UploadedBytes, Touched: r.stats.Touched, Unchanged: r.stats.Touched,
 		Skipped: make(map[string]int64), Waiting: r.held, WaitingFirst: r.holds, Failed: r.failed, FailedFirst: r.failures,
 		Remaining: r.remaining, Retries: r.stats.Retries, Requests: r.stats.Requests, Seconds: r.seconds, State: r.statePath,
-		Renamed: r.stats.Renamed, Moved: r.stats.Moved, MovedFolders: r.stats.MovedFolders, Copied: r.stats.Copied, Removed: r.stats.Removed,
+		Renamed: r.stats.Renamed, Moved: r.stats.Moved, MovedFolders: r.stats.MovedFolders, Copied: r.stats.Copied, Aliased: r.stats.Aliased, Removed: r.stats.Removed,
 		Gone: r.gone, Braked: r.braked,
 	}
 	if r.cause != nil && !r.interrupted {
@@ -215,6 +216,7 @@ func (s *summary) print(w io.Writer) {
 	list(w, s.UnreadablePath, s.Unreadable)
 	line("moved", s.Moved, moves)
 	line("copied", s.Copied, "the library had their content; no byte sent")
+	line("the same", s.Aliased, "as other files of the library: recorded with their fileIds, not sent")
 	line("removed", s.Removed, "copies of files that are gone, deleted or moved to the trash folder as configured")
 	line("gone", s.Gone, "not there, or not wanted, any more; their copies are in the library still")
 	for _, why := range s.Braked {

@@ -28,8 +28,8 @@ CREATE INDEX jobs_donor     ON jobs (donor) WHERE donor IS NOT NULL;
 -- with its outcome. One that is found at the start is looked into first.
 CREATE TABLE intents (
     id         INTEGER PRIMARY KEY,
-    kind       INTEGER NOT NULL, -- 1 move a file, 2 move a folder, 3 move a file to the trash, 4 delete a file
-    file       INTEGER REFERENCES files (id) ON DELETE CASCADE, -- NULL for a folder
+    kind       INTEGER NOT NULL, -- 1 move a file, 2 move a folder, 3 move a file to the trash, 4 delete a file, 5 copy a file
+    file       INTEGER REFERENCES files (id) ON DELETE CASCADE, -- NULL for a folder and for a copy
     source     TEXT    NOT NULL, -- remote path before
     target     TEXT    NOT NULL, -- and after; "" for a delete
     job        TEXT    NOT NULL, -- ImageKit's id of a folder's job; "" before it has answered
@@ -62,3 +62,21 @@ CREATE TABLE folders (
     path TEXT    PRIMARY KEY,
     made INTEGER NOT NULL -- 1: it was not there before
 ) STRICT;
+
+-- Files whose content another file's asset has, where the root is configured to
+-- upload each content once.
+CREATE TABLE aliases (
+    id          INTEGER PRIMARY KEY,
+    root_id     INTEGER NOT NULL REFERENCES roots (id),
+    path        BLOB    NOT NULL,
+    of          INTEGER NOT NULL REFERENCES files (id) ON DELETE CASCADE,
+    size        INTEGER NOT NULL,
+    mtime_ns    INTEGER NOT NULL,
+    ctime_ns    INTEGER NOT NULL,
+    dev         INTEGER NOT NULL,
+    ino         INTEGER NOT NULL,
+    hash        BLOB    NOT NULL,
+    remote_path TEXT    NOT NULL, -- where it would go
+    UNIQUE (root_id, path)
+) STRICT;
+CREATE INDEX aliases_of ON aliases (of);

@@ -1,0 +1,169 @@
+// Package control lets commands talk to the daemon that holds the state file,
+// over a unix socket beside it that its owner alone can open.
+//
+// It speaks HTTP with JSON. What is asked for is done by the daemon's own parts;
+// this package knows nothing of how.
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"iksync/queue"
+)
+
+const (
+	// answerTimeout bounds one exchange.
+	answerTimeout = 30 * time.Second
+	// maxMessage bounds a request and an answer, bytes.
+	maxMessage = 1 << 20
+)
+
+// SocketPath is where the daemon of a state file listens.
+func SocketPath(statePath string) string { return statePath + ".sock" }
+
+// Actions are what the daemon does when it is asked.
+type Actions struct {
+	// Undo keeps the copies of absent files below a place; see [queue.Queue.Undo].
+	Undo func(context.Context, queue.Place) (int64, error)
+	// Approve lets the removals of a root go on; see [queue.Queue.Approve].
+	Approve func(ctx context.Context, rootID int64) error
+}
+
+// Server is a daemon's end of the socket.
+type Server struct {
+	http *http.Server
+	done chan error
+}
+
+// Listen begins to serve at the socket of a state file, whose lock the caller
+// holds: a socket that is there is one that a dead process left. Close ends it.
+func Listen(statePath string, a Actions) (*Server, error) {
+	path := SocketPath(statePath)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove the old control socket: %w", err)
+	}
+	listener, err := listenPrivately(path)
+	if err != nil {
+		return nil, fmt.Errorf("listen at the control socket %s: %w", path, err)
+	}
+	mux := http.NewServeMux()
+	handle(mux, "POST /undo", func(ctx context.Context, at queue.Place) (int64, error) { return a.Undo(ctx, at) })
+	handle(mux, "POST /approve", func(ctx context.Context, rootID int64) (bool, error) { return true, a.Approve(ctx, rootID) })
+	s := &Server{http: &http.Server{Handler: mux, ReadTimeout: answerTimeout, WriteTimeout: answerTimeout}, done: make(chan error, 1)}
+	go func() {
+		err := s.http.Serve(listener)
+		if errors.Is(err, http.ErrServerClosed) {
+			err = nil
+		}
+		s.done <- err
+	}()
+	return s, nil
+}
+
+// Close ends the server; answers under way may be finished.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+	defer cancel()
+	return errors.Join(s.http.Shutdown(ctx), <-s.done)
+}
+
+// refusal is the body of an answer that is none.
+type refusal struct {
+	Error string `json:"error"`
+}
+
+// handle serves one action: its argument and its result are JSON.
+func handle[A, R any](mux *http.ServeMux, pattern string, do func(context.Context, A) (R, error)) {
+	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		var arg A
+		status, body := http.StatusOK, any(nil)
+		err := json.NewDecoder(io.LimitReader(r.Body, maxMessage)).Decode(&arg)
+		if err != nil {
+			status, body = http.StatusBadRequest, refusal{err.Error()}
+		} else if result, err := do(r.Context(), arg); err != nil {
+			status, body = http.StatusInternalServerError, refusal{err.Error()}
+		} else {
+			body = result
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(body) // who asked may have gone
+	})
+}
+
+// ErrNoDaemon says that nobody listens at the socket.
+var ErrNoDaemon = errors.New("no iksync daemon listens")
+
+// Client asks a daemon.
+type Client struct {
+	http *http.Client
+	path string
+}
+
+// NewClient returns a client of the daemon that holds a state file.
+func NewClient(statePath string) *Client {
+	path := SocketPath(statePath)
+	return &Client{path: path, http: &http.Client{
+		Timeout: answerTimeout,
+		Transport: &http.Transport{
+			DisableKeepAlives: true,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				var d net.Dialer
+				return d.DialContext(ctx, "unix", path)
+			},
+		},
+	}}
+}
+
+// Undo asks for [Actions.Undo].
+func (c *Client) Undo(ctx context.Context, at queue.Place) (n int64, err error) {
+	err = c.ask(ctx, "/undo", at, &n)
+	return n, err
+}
+
+// Approve asks for [Actions.Approve].
+func (c *Client) Approve(ctx context.Context, rootID int64) error {
+	var done bool
+	return c.ask(ctx, "/approve", rootID, &done)
+}
+
+func (c *Client) ask(ctx context.Context, what string, arg, result any) error {
+	body, err := json.Marshal(arg)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://iksync"+what, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	res, err := c.http.Do(req)
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return fmt.Errorf("%w at %s: %w", ErrNoDaemon, c.path, dial.Err)
+	}
+	if err != nil {
+		return fmt.Errorf("ask the daemon: %w", err)
+	}
+	defer res.Body.Close()
+	answer := json.NewDecoder(io.LimitReader(res.Body, maxMessage))
+	if res.StatusCode != http.StatusOK {
+		var r refusal
+		if err := answer.Decode(&r); err != nil {
+			return fmt.Errorf("the daemon answered %s: %w", res.Status, err)
+		}
+		return fmt.Errorf("the daemon: %s", r.Error)
+	}
+	if err := answer.Decode(result); err != nil {
+		return fmt.Errorf("read the daemon's answer: %w", err)
+	}
+	return nil
+}

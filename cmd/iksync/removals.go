@@ -1,0 +1,360 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"iksync/cmd/iksync/internal/config"
+	"iksync/cmd/iksync/internal/control"
+	"iksync/queue"
+	"iksync/state"
+	"iksync/uploader"
+)
+
+// removals is what undo and approve have in common.
+type removals struct {
+	*app
+	configFile string
+	stateFile  string
+	json       bool
+	all        bool
+	yes        bool
+	cfg        *config.Config // nil without --config
+}
+
+func (r *removals) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&r.configFile, "config", "", "configuration `file`, which names the state file and the policies")
+	cmd.Flags().StringVar(&r.stateFile, "state", "", "state `file` (default: the configuration's, else $XDG_STATE_HOME/iksync/iksync.db)")
+	cmd.Flags().BoolVar(&r.json, "json", false, "print it as JSON")
+}
+
+func (a *app) undoCommand() *cobra.Command {
+	r := &removals{app: a}
+	cmd := &cobra.Command{
+		Use:   "undo [--all | PATH...]",
+		Short: "Keep the library's copies of files that are gone, before they are removed",
+		Long: `undo keeps the library's copies of files that are gone or left out by the filters,
+of which the policies (delete, filtered) would remove the copies once delete_after is over.
+PATH is a local file or directory, as it was. Without arguments undo lists them.
+
+It works beside a running daemon. A file that is back at its place needs no undo.`,
+		RunE: func(cmd *cobra.Command, args []string) error { return r.undo(cmd.Context(), args) },
+	}
+	r.flags(cmd)
+	cmd.Flags().BoolVar(&r.all, "all", false, "keep all of them")
+	return cmd
+}
+
+func (a *app) approveCommand() *cobra.Command {
+	r := &removals{app: a}
+	cmd := &cobra.Command{
+		Use:   "approve [--yes] [ROOT...]",
+		Short: "Show what would be removed from the library, and let it go",
+		Long: `approve shows which copies of files that are gone wait to be removed from the
+library, and why they are held back: more than max_delete in an hour, or another
+directory in the place of the root. With --yes, or a yes at the prompt, what is
+gone by now may be removed when its grace (delete_after) is over, and the brake is
+taken off. ROOT is a root's path or folder; without one it is every root.
+
+It works beside a running daemon.`,
+		RunE: func(cmd *cobra.Command, args []string) error { return r.approve(cmd.Context(), args) },
+	}
+	r.flags(cmd)
+	cmd.Flags().BoolVar(&r.yes, "yes", false, "approve without asking")
+	return cmd
+}
+
+// path finds the state file by flags and configuration.
+func (r *removals) path() (string, error) {
+	configured := ""
+	if r.configFile != "" {
+		cfg, err := config.LoadForDaemon(r.configFile)
+		if err != nil {
+			return "", exit(exitConfig, err)
+		}
+		r.cfg, configured = cfg, cfg.State
+	}
+	return r.statePath(r.stateFile, configured)
+}
+
+// absentRoot is what is absent of a root.
+type absentRoot struct {
+	id     int64
+	Root   string       `json:"root"`
+	Absent int64        `json:"absent"`
+	Kept   int64        `json:"kept"`
+	Braked string       `json:"braked,omitempty"`
+	First  []absentFile `json:"first"`
+}
+
+type absentFile struct {
+	Path       string `json:"path"`
+	RemotePath string `json:"remote_path"`
+	FileID     string `json:"file_id"`
+	Why        string `json:"why"`
+	Since      string `json:"since"`
+	Kept       bool   `json:"kept,omitempty"`
+	Then       string `json:"then"` // the policy
+	NotBefore  string `json:"not_before,omitempty"`
+}
+
+// look reads what is absent of the roots that are asked for, "" for all.
+func (r *removals) look(ctx context.Context, path string, names []string) ([]absentRoot, error) {
+	db, err := state.OpenReadOnly(ctx, path)
+	if err != nil {
+		return nil, exit(exitConfig, err)
+	}
+	defer db.Close()
+	q := newQueue(db)
+	recorded, err := db.Roots(ctx)
+	if err != nil {
+		return nil, exit(exitFailed, err)
+	}
+	if recorded, err = namedRoots(recorded, names); err != nil {
+		return nil, err
+	}
+	var found []absentRoot
+	for _, root := range recorded {
+		standing, err := q.Standing(ctx, root.ID)
+		if err != nil {
+			return nil, exit(exitFailed, err)
+		}
+		a := absentRoot{id: root.ID, Root: root.Path, Absent: standing.Absent, Kept: standing.Kept, Braked: standing.Braked, First: []absentFile{}}
+		for f, err := range q.AbsentFiles(ctx, root.ID) {
+			if err != nil {
+				return nil, exit(exitFailed, err)
+			}
+			if len(a.First) >= maxListed && !r.json {
+				break
+			}
+			a.First = append(a.First, r.describe(root, f))
+		}
+		found = append(found, a)
+	}
+	return found, nil
+}
+
+// namedRoots keeps the roots that are named by path or folder; all without names.
+func namedRoots(roots []state.Root, names []string) ([]state.Root, error) {
+	if len(names) == 0 {
+		return roots, nil
+	}
+	var picked []state.Root
+	for _, name := range names {
+		found := false
+		abs, err := filepath.Abs(name)
+		if err != nil {
+			return nil, usage("root %s: %v", name, err)
+		}
+		for _, root := range roots {
+			if root.Path == abs || root.Folder == folderOf(name) {
+				picked, found = append(picked, root), true
+			}
+		}
+		if !found {
+			return nil, usage("the state file has no root %s", name)
+		}
+	}
+	return picked, nil
+}
+
+// describe tells of an absent file what will become of its copy.
+func (r *removals) describe(root state.Root, f *state.File) absentFile {
+	a := absentFile{
+		Path: display(f.Path), RemotePath: f.RemotePath, FileID: f.FileID, Why: f.Absent.String(), Since: timestamp(f.AbsentAt), Kept: f.Kept, Then: "as configured",
+	}
+	if r.cfg == nil {
+		return a
+	}
+	for i := range r.cfg.Roots {
+		if r.cfg.Roots[i].Path != root.Path {
+			continue
+		}
+		removal := r.cfg.Roots[i].Removal
+		policy := removal.Gone
+		if f.Absent == state.Filtered {
+			policy = removal.Filtered
+		}
+		a.Then = policy.String()
+		if policy != uploader.Keep && !f.Kept {
+			a.NotBefore = timestamp(f.AbsentAt.Add(removal.After))
+		}
+	}
+	return a
+}
+
+// show prints what is absent.
+func (r *removals) show(found []absentRoot) error {
+	if r.json {
+		enc := json.NewEncoder(r.out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(found)
+	}
+	for _, a := range found {
+		fmt.Fprintf(r.out, "%s: %s gone or left out", a.Root, files(a.Absent))
+		if a.Kept > 0 {
+			fmt.Fprintf(r.out, ", and %s whose copies are kept", humanize.Comma(a.Kept))
+		}
+		fmt.Fprintln(r.out)
+		if a.Braked != "" {
+			fmt.Fprintf(r.out, "  nothing is removed: %s\n", a.Braked)
+		}
+		for _, f := range a.First {
+			then := f.Then
+			switch {
+			case f.Kept:
+				then = "kept"
+			case f.NotBefore != "":
+				then += ", not before " + f.NotBefore
+			}
+			fmt.Fprintf(r.out, "  %s (%s): %s since %s; %s\n", f.Path, f.RemotePath, f.Why, f.Since, then)
+		}
+		if more := a.Absent + a.Kept - int64(len(a.First)); more > 0 {
+			fmt.Fprintf(r.out, "  and %s more\n", humanize.Comma(more))
+		}
+	}
+	return nil
+}
+
+func (r *removals) undo(ctx context.Context, args []string) error {
+	if r.all && len(args) > 0 {
+		return usage("name paths, or --all, and not both")
+	}
+	path, err := r.path()
+	if err != nil {
+		return err
+	}
+	found, err := r.look(ctx, path, nil)
+	if err != nil {
+		return err
+	}
+	if !r.all && len(args) == 0 {
+		return r.show(found)
+	}
+	var places []queue.Place
+	for _, arg := range args {
+		abs, err := filepath.Abs(arg)
+		if err != nil {
+			return usage("%s: %v", arg, err)
+		}
+		known := false
+		for _, a := range found {
+			if config.Inside(abs, a.Root) {
+				places, known = append(places, queue.Place{RootID: a.id, Path: strings.TrimPrefix(strings.TrimPrefix(abs, a.Root), "/")}), true
+			}
+		}
+		if !known {
+			return usage("%s is below no root of the state file", arg)
+		}
+	}
+	if r.all {
+		for _, a := range found {
+			places = append(places, queue.Place{RootID: a.id})
+		}
+	}
+	var kept int64
+	err = r.act(ctx, path, func(q *queue.Queue) error {
+		for _, at := range places {
+			n, err := q.Undo(ctx, at)
+			if err != nil {
+				return err
+			}
+			kept += n
+		}
+		return nil
+	}, func(c *control.Client) error {
+		for _, at := range places {
+			n, err := c.Undo(ctx, at)
+			if err != nil {
+				return err
+			}
+			kept += n
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(r.out, "The copies of %s stay in the library.\n", files(kept))
+	return err
+}
+
+func (r *removals) approve(ctx context.Context, args []string) error {
+	path, err := r.path()
+	if err != nil {
+		return err
+	}
+	found, err := r.look(ctx, path, args)
+	if err != nil {
+		return err
+	}
+	if err := r.show(found); err != nil {
+		return err
+	}
+	if !r.yes && !r.agreed() {
+		fmt.Fprintln(r.err, "Nothing was approved. Say it with: iksync approve --yes")
+		return nil
+	}
+	err = r.act(ctx, path, func(q *queue.Queue) error {
+		for _, a := range found {
+			if err := q.Approve(ctx, a.id); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, func(c *control.Client) error {
+		for _, a := range found {
+			if err := c.Approve(ctx, a.id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || r.json {
+		return err
+	}
+	_, err = fmt.Fprintln(r.out, "Approved: what is gone by now is removed when its grace is over.")
+	return err
+}
+
+// agreed asks on a terminal.
+func (r *removals) agreed() bool {
+	if !r.terminal || r.json {
+		return false
+	}
+	fmt.Fprint(r.err, "Let these go? [y/N] ")
+	line, _ := bufio.NewReader(r.in).ReadString('\n') // an end is a no
+	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(line)), "y")
+}
+
+// act does it on the state file, or lets the daemon do it that has it.
+func (r *removals) act(ctx context.Context, path string, direct func(*queue.Queue) error, remote func(*control.Client) error) error {
+	db, err := state.Open(ctx, path)
+	var locked *state.LockedError
+	if errors.As(err, &locked) {
+		err := remote(control.NewClient(path))
+		if errors.Is(err, control.ErrNoDaemon) {
+			return exit(exitBusy, fmt.Errorf("another iksync that is no daemon has the state file: try again when it has ended (%w)", locked))
+		}
+		if err != nil {
+			return exit(exitFailed, err)
+		}
+		return nil
+	}
+	if err != nil {
+		return exit(exitConfig, err)
+	}
+	defer db.Close()
+	if err := direct(newQueue(db)); err != nil {
+		return exit(exitFailed, err)
+	}
+	return nil
+}

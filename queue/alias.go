@@ -1,0 +1,99 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+
+	"iksync/state"
+)
+
+// IndexHashes makes the index that [Queue.SameContent] needs, if it is not there.
+// It takes its time with millions of records, and room in the file, so it is made
+// only where duplicates are looked for.
+func (q *Queue) IndexHashes(ctx context.Context) error {
+	err := q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
+		return tx.Exec(`CREATE INDEX IF NOT EXISTS files_hash ON files (hash)`)
+	})
+	if err != nil {
+		return fmt.Errorf("index the contents: %w", err)
+	}
+	return nil
+}
+
+// SameContent returns records of files of a content, not that of the path itself:
+// the nearest by name first, a few at most.
+func (q *Queue) SameContent(ctx context.Context, hash state.Hash, size int64, name string) ([]*state.File, error) {
+	const most = 8
+	var files []*state.File
+	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		files = nil
+		rows, err := tx.Query(`SELECT id FROM files WHERE hash = ? AND size = ? ORDER BY name = ? DESC, absent, id LIMIT ?`, hash[:], size, name, most)
+		if err != nil {
+			return err
+		}
+		var ids []int64
+		for rows.Next() {
+			var id int64
+			if err := rows.Scan(&id); err != nil {
+				return err
+			}
+			ids = append(ids, id)
+		}
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		if err := rows.Close(); err != nil {
+			return err
+		}
+		for _, id := range ids {
+			f, err := tx.FileByID(id)
+			if err != nil {
+				return err
+			}
+			files = append(files, f)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for the same content: %w", err)
+	}
+	return files, nil
+}
+
+// Alias records that a job's file has the content of another record's asset, and
+// removes the job. Should that asset get another content, the file is uploaded.
+func (q *Queue) Alias(job *Job, st state.Stat, of *state.File, done func(error)) {
+	q.db.WriteLater(state.Durable, func(tx *state.Tx) error {
+		n, err := tx.ExecRows(`INSERT INTO aliases (root_id, path, of, size, mtime_ns, ctime_ns, dev, ino, hash, remote_path)
+			SELECT ?1, ?2, id, ?4, ?5, ?6, ?7, ?8, hash, ?9 FROM files WHERE id = ?3 AND hash = ?10
+			ON CONFLICT (root_id, path) DO UPDATE SET of = ?3, size = ?4, mtime_ns = ?5, ctime_ns = ?6, dev = ?7, ino = ?8, hash = excluded.hash, remote_path = ?9`,
+			job.RootID, []byte(job.Path), of.ID, st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), job.RemotePath, of.Hash[:])
+		if err != nil {
+			return fmt.Errorf("record that %q is the same as %q: %w", job.Path, of.Path, err)
+		}
+		if n == 0 { // the other has changed meanwhile
+			return q.fail(tx, job, Failure{Free: true})
+		}
+		return q.remove(tx, job)
+	}, done)
+}
+
+// dealias ends what an upload makes untrue: the alias of its own path, and those
+// of the record, if its content is another by now, whose files are queued.
+func (q *Queue) dealias(tx *state.Tx, f *state.File) error {
+	if err := tx.Exec(`DELETE FROM aliases WHERE root_id = ? AND path = ?`, f.RootID, []byte(f.Path)); err != nil {
+		return err
+	}
+	now := q.now().UnixMilli()
+	n, err := tx.ExecRows(`INSERT OR IGNORE INTO jobs (root_id, path, gen, state, leased, priority, not_before, attempts,
+			size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at)
+		SELECT a.root_id, a.path, 1, 0, 0, 0, 0, 0, a.size, a.mtime_ns, a.ctime_ns, a.dev, a.ino, a.remote_path, '', '', '', ?4, ?4
+		FROM aliases a JOIN files f ON f.id = a.of WHERE f.root_id = ?1 AND f.path = ?2 AND a.hash <> ?3`, f.RootID, []byte(f.Path), f.Hash[:], now)
+	if err != nil {
+		return fmt.Errorf("queue the files that were the same as %q: %w", f.Path, err)
+	}
+	if n > 0 {
+		q.notify()
+	}
+	return tx.Exec(`DELETE FROM aliases WHERE hash <> ?3 AND of = (SELECT id FROM files WHERE root_id = ?1 AND path = ?2)`, f.RootID, []byte(f.Path), f.Hash[:])
+}

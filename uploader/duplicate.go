@@ -1,0 +1,151 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+
+	"go.uber.org/zap"
+
+	"iksync/queue"
+	"iksync/state"
+	"iksync/uploader/imagekit"
+)
+
+// duplicate sees to a new file whose content the library has already, as the
+// root is configured; false when it is to be uploaded.
+func (p *Pool) duplicate(ctx context.Context, root *Root, job *queue.Job, file *os.File, st state.Stat) (bool, error) {
+	h := newHashing(file)
+	n, err := io.Copy(io.Discard, &untilDone{ctx: ctx, r: io.LimitReader(h, st.Size)})
+	if err != nil {
+		return false, err
+	}
+	if after, err := statOf(file); err != nil || n != st.Size || !after.Same(st) {
+		return false, errors.Join(errChanged, err)
+	}
+	sum := h.sum()
+	same, err := p.q.SameContent(ctx, sum, st.Size, path.Base(job.RemotePath))
+	if err != nil {
+		return false, errors.Join(errState, err)
+	}
+	for _, other := range same {
+		if root.Duplicates == SkipDuplicates {
+			p.stats.aliased.Add(1)
+			p.o.Log.Debug("the same content is in the library", zap.String("path", job.Path), zap.String("as", other.RemotePath))
+			p.q.Alias(job, st, other, p.done(job))
+			return true, nil
+		}
+		asset, err := p.copy(ctx, job, other)
+		if err != nil || asset == nil {
+			// It is uploaded then, also after a copy that was done and not seen.
+			p.o.Log.Debug("not copied in the library", zap.String("path", job.Path), zap.String("from", other.RemotePath), zap.Error(err))
+			break
+		}
+		p.stats.copied.Add(1)
+		p.q.Complete(job, p.file(job, asset, st, sum), p.done(job))
+		return true, nil
+	}
+	_, err = file.Seek(0, io.SeekStart)
+	return false, err
+}
+
+// copy lets ImageKit copy an asset to the job's remote path. It is nil when that
+// can't be done. Copying to where a file is would join their histories without a
+// word, so what is there is looked at before.
+func (p *Pool) copy(ctx context.Context, job *queue.Job, other *state.File) (*imagekit.Asset, error) {
+	p.stats.requests.Add(2)
+	there, err := p.o.Client.Find(ctx, job.RemotePath)
+	if err != nil || there != nil {
+		return nil, err
+	}
+	folder, name := split(job.RemotePath)
+	fromFolder, fromName := split(other.RemotePath)
+	if name == fromName && folder != fromFolder {
+		err = p.o.Client.Copy(ctx, other.RemotePath, folder)
+	} else {
+		err = p.copyAs(ctx, other.RemotePath, folder, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for range 3 { // what is new may not be listed yet
+		p.stats.requests.Add(1)
+		asset, err := p.o.Client.Find(ctx, job.RemotePath)
+		if err != nil {
+			return nil, err
+		}
+		if asset != nil {
+			if asset.Size != other.Stat.Size {
+				return nil, fmt.Errorf("%w: the copy has %d bytes, the original %d", errWrongAnswer, asset.Size, other.Stat.Size)
+			}
+			return asset, nil
+		}
+		if pause(ctx, firstRetry); ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	return nil, nil
+}
+
+// copyAs copies an asset under another name. The copy keeps its name, so it is
+// made in a folder of its own, renamed there and moved.
+func (p *Pool) copyAs(ctx context.Context, source, folder, name string) (err error) {
+	i := &queue.Intent{Kind: queue.CopyFile, Source: source, Target: path.Join(folder, name)}
+	if err := p.q.Intend(ctx, i); err != nil {
+		return err
+	}
+	staging := stagingFolder(i)
+	p.stats.requests.Add(4)
+	if err = p.o.Client.Copy(ctx, source, staging); err == nil {
+		at := path.Join(staging, path.Base(source))
+		if path.Base(source) != name {
+			err = p.o.Client.Rename(ctx, at, name)
+		}
+		if err == nil {
+			err = p.o.Client.Move(ctx, path.Join(staging, name), folder)
+		}
+	}
+	return errors.Join(err, p.unstage(context.WithoutCancel(ctx), i))
+}
+
+// stagingFolder is where the copy of an intent is made.
+func stagingFolder(i *queue.Intent) string { return fmt.Sprintf("/iksync-staging-%d", i.ID) }
+
+// unstage removes what an intent to copy has left in its staging folder.
+func (p *Pool) unstage(ctx context.Context, i *queue.Intent) error {
+	if err := p.o.Client.DeleteFolder(ctx, stagingFolder(i)); err != nil {
+		return err
+	}
+	return p.q.Forget(ctx, i)
+}
+
+// noteFolders finds out, before the first file is sent to a folder, whether it is
+// there already: only what iksync made is removed again when it is empty.
+func (p *Pool) noteFolders(ctx context.Context, root *Root, folder string) error {
+	if root.Removal.Gone != Delete && root.Removal.Filtered != Delete {
+		return nil
+	}
+	p.foldersMu.Lock()
+	defer p.foldersMu.Unlock()
+	for ; folder != "/" && !p.folders[folder]; folder = path.Dir(folder) {
+		known, err := p.q.KnowsFolder(ctx, folder)
+		if err != nil {
+			return errors.Join(errState, err)
+		}
+		if !known {
+			p.stats.requests.Add(1)
+			exists, err := p.o.Client.FolderExists(ctx, folder)
+			if err != nil {
+				return err
+			}
+			if err := p.q.NoteFolder(ctx, folder, !exists); err != nil {
+				return errors.Join(errState, err)
+			}
+		}
+		p.folders[folder] = true
+	}
+	return nil
+}
