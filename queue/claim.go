@@ -62,6 +62,28 @@ func (q *Queue) ClaimMixed(ctx context.Context, roots []int64, n, big int, lease
 	return jobs, next, nil
 }
 
+// ClaimOne leases the job of a path, if it is ready or waits for its backoff and is no
+// move; else it is nil.
+func (q *Queue) ClaimOne(ctx context.Context, rootID int64, path string, lease time.Duration) (job *Job, err error) {
+	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		job = nil
+		jobs, err := scanJobs(tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
+				j.remote_path, j.attempts, j.accepted, f.size, f.hash, f.version_id
+			FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
+			WHERE j.root_id = ? AND j.path = ? AND j.state = 0 AND j.move = 0 AND j.leased = 0 AND j.remote_path IS NOT NULL`, rootID, []byte(path)))
+		if err != nil || len(jobs) == 0 {
+			return err
+		}
+		job = &jobs[0]
+		job.lease = rand.Int64N(1<<62) + 1
+		return tx.Exec(`UPDATE jobs SET leased = ?, not_before = ? WHERE id = ?`, job.lease, q.now().Add(lease).UnixMilli(), job.ID)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim the job of %q: %w", path, err)
+	}
+	return job, nil
+}
+
 // stepAside is how long an upload waits for a directory's move to be decided.
 const stepAside = time.Second
 
@@ -183,18 +205,22 @@ func (l lane) priorities() (from, to int) {
 // those picked already.
 func ready(tx *state.Tx, roots string, l lane, most int, limit int64, picked []Job, now time.Time) ([]Job, error) {
 	from, to := l.priorities()
-	rows, err := tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
+	return scanJobs(tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
 			j.remote_path, j.attempts, j.accepted, f.size, f.hash, f.version_id
 		FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
 		WHERE j.state = 0 AND j.move = 0 AND j.priority BETWEEN ? AND ? AND j.not_before <= ? AND j.remote_path IS NOT NULL AND j.size < ?
 			AND (f.id IS NULL OR NOT EXISTS (SELECT 1 FROM jobs m WHERE m.donor = f.id) AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.file = f.id))
 			AND +j.root_id IN (SELECT value FROM json_each(?)) AND j.id NOT IN (SELECT value FROM json_each(?))
-		ORDER BY j.priority DESC, j.not_before, j.id LIMIT ?`, from, to, now.UnixMilli(), limit, roots, jobIDs(picked), most)
+		ORDER BY j.priority DESC, j.not_before, j.id LIMIT ?`, from, to, now.UnixMilli(), limit, roots, jobIDs(picked), most))
+}
+
+// scanJobs reads the rows of a query for jobs, and closes them.
+func scanJobs(rows *sql.Rows, err error) ([]Job, error) {
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	jobs := make([]Job, 0, most)
+	var jobs []Job
 	for rows.Next() {
 		var j Job
 		var path, accepted, hash []byte

@@ -125,6 +125,36 @@ func OpenReadOnly(ctx context.Context, path string) (*DB, error) {
 	return db, nil
 }
 
+// Copy writes a copy of the state file at path to dst, which must not exist, as
+// it is at one moment, also beside a process that is writing it. A file that is
+// not there has no copy, and that is no error.
+func Copy(ctx context.Context, path, dst string) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return fmt.Errorf("state file %s: %w", path, err)
+	}
+	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return nil
+	}
+	db := &DB{path: path}
+	if err := db.openReaders(); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	defer db.Close()
+	if _, err := identify(ctx, db.read, path, schemaVersion()); err != nil {
+		return err
+	}
+	conn, err := db.read.Conn(ctx)
+	if err != nil {
+		return describeOpen(path, err)
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, "PRAGMA query_only = 0"); err != nil { // it also forbids to write elsewhere
+		return describeOpen(path, err)
+	}
+	return copyInto(ctx, conn, dst)
+}
+
 func (db *DB) openReaders() error {
 	read, err := sql.Open(driverName, dsn(db.path, url.Values{
 		"_query_only":   {"1"},

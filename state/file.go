@@ -228,6 +228,13 @@ func (db *DB) RemoteOwner(ctx context.Context, remotePath string) (*File, error)
 	return single(rows, err, remotePath)
 }
 
+// FileByAsset returns the record of a fileId, nil when there is none; of several
+// any.
+func (db *DB) FileByAsset(ctx context.Context, fileID string) (*File, error) {
+	rows, err := db.Query(ctx, oneFile+`f.file_id = ? LIMIT 1`, fileID)
+	return single(rows, err, fileID)
+}
+
 // FilesUnder returns up to limit records whose assets are below a remote folder,
 // in the order of their remote paths, without their responses.
 func (tx *Tx) FilesUnder(folder string, limit int) ([]*File, error) {

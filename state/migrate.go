@@ -113,15 +113,23 @@ func backup(ctx context.Context, conn *sql.Conn, dst string) error {
 	if err := os.Remove(dst); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the old backup of the state file: %w", err)
 	}
+	if err := copyInto(ctx, conn, dst); err != nil {
+		return fmt.Errorf("before changing its schema: %w", err)
+	}
+	return nil
+}
+
+// copyInto writes a copy of the database to a file that must not exist.
+func copyInto(ctx context.Context, conn *sql.Conn, dst string) error {
 	f, err := os.OpenFile(dst, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // SQLite would let others read it
 	if err == nil {
 		err = f.Close()
 	}
 	if err != nil {
-		return fmt.Errorf("back up the state file before changing its schema: %w", err)
+		return fmt.Errorf("back up the state file: %w", err)
 	}
 	if _, err := conn.ExecContext(ctx, "VACUUM INTO ?", dst); err != nil {
-		return fmt.Errorf("back up the state file to %s before changing its schema: %w", dst, err)
+		return fmt.Errorf("back up the state file to %s: %w", dst, err)
 	}
 	return nil
 }

@@ -118,22 +118,8 @@ func statOf(file *os.File) (state.Stat, error) {
 // unchanged reads the whole file and compares it with the recorded hash. The
 // file is then at its start again.
 func unchanged(ctx context.Context, file *os.File, st state.Stat, recorded state.Hash) (bool, error) {
-	h := newHashing(file)
-	n, err := io.Copy(io.Discard, &untilDone{ctx: ctx, r: io.LimitReader(h, st.Size)})
-	if err != nil {
-		return false, err
-	}
-	after, err := statOf(file)
-	if err != nil {
-		return false, err
-	}
-	if n != st.Size || !after.Same(st) {
-		return false, errChanged
-	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return false, err
-	}
-	return h.sum() == recorded, nil
+	sum, err := contentOf(ctx, file, st)
+	return err == nil && sum == recorded, err
 }
 
 // upload sends the file and records what became of it.
@@ -190,7 +176,7 @@ func sameContent(a, b state.Stat) bool {
 // lookUp asks for an asset that ImageKit accepted in an earlier attempt.
 func (p *Pool) lookUp(ctx context.Context, job *queue.Job, st state.Stat) {
 	p.stats.requests.Add(1)
-	asset, err := p.o.Client.Find(ctx, job.RemotePath)
+	asset, err := p.library.Find(ctx, job.RemotePath)
 	if err != nil {
 		p.settle(ctx, job, err)
 		return

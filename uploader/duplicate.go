@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -18,15 +19,10 @@ import (
 // duplicate sees to a new file whose content the library has already, as the
 // root is configured; false when it is to be uploaded.
 func (p *Pool) duplicate(ctx context.Context, root *Root, job *queue.Job, file *os.File, st state.Stat) (bool, error) {
-	h := newHashing(file)
-	n, err := io.Copy(io.Discard, &untilDone{ctx: ctx, r: io.LimitReader(h, st.Size)})
+	sum, err := contentOf(ctx, file, st)
 	if err != nil {
 		return false, err
 	}
-	if after, err := statOf(file); err != nil || n != st.Size || !after.Same(st) {
-		return false, errors.Join(errChanged, err)
-	}
-	sum := h.sum()
 	same, err := p.q.SameContent(ctx, sum, st.Size, path.Base(job.RemotePath))
 	if err != nil {
 		return false, errors.Join(errState, err)
@@ -35,6 +31,7 @@ func (p *Pool) duplicate(ctx context.Context, root *Root, job *queue.Job, file *
 		if root.Duplicates == SkipDuplicates {
 			p.stats.aliased.Add(1)
 			p.o.Log.Debug("the same content is in the library", zap.String("path", job.Path), zap.String("as", other.RemotePath))
+			p.told(Step{Do: StepAlias, RootID: job.RootID, Path: job.Path, From: other.Path, Remote: other.RemotePath, Files: 1})
 			p.q.Alias(job, st, other, p.done(job))
 			return true, nil
 		}
@@ -45,11 +42,53 @@ func (p *Pool) duplicate(ctx context.Context, root *Root, job *queue.Job, file *
 			break
 		}
 		p.stats.copied.Add(1)
+		p.told(Step{Do: StepCopy, RootID: job.RootID, Path: job.Path, From: other.Path, Remote: asset.FilePath, FromRemote: other.RemotePath, Files: 1})
 		p.q.Complete(job, p.file(job, asset, st, sum), p.done(job))
 		return true, nil
 	}
-	_, err = file.Seek(0, io.SeekStart)
-	return false, err
+	if !p.claimContent(job, sum) {
+		// Another worker sends the same: when it has, there is something to copy.
+		p.put(job, queue.Failure{Free: true, NotBefore: time.Now().Add(sameContentWait)})
+		return true, nil
+	}
+	return false, nil
+}
+
+// sameContentWait is how long a file waits for one of the same content to be sent.
+const sameContentWait = 200 * time.Millisecond
+
+// claimContent notes that a job sends a content; false when another does.
+func (p *Pool) claimContent(job *queue.Job, sum state.Hash) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, other := range p.contents {
+		if other == sum && id != job.ID {
+			return false
+		}
+	}
+	p.contents[job.ID] = sum
+	return true
+}
+
+// contentOf reads the whole file and returns its hash. The file is then at its
+// start again.
+func contentOf(ctx context.Context, file *os.File, st state.Stat) (state.Hash, error) {
+	h := newHashing(file)
+	n, err := io.Copy(io.Discard, &untilDone{ctx: ctx, r: io.LimitReader(h, st.Size)})
+	if err != nil {
+		return state.Hash{}, err
+	}
+	after, err := statOf(file)
+	if err != nil {
+		return state.Hash{}, err
+	}
+	if n != st.Size || !after.Same(st) {
+		return state.Hash{}, errChanged
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return state.Hash{}, err
+	}
+	return h.sum(), nil
 }
 
 // copy lets ImageKit copy an asset to the job's remote path. It is nil when that
@@ -57,14 +96,14 @@ func (p *Pool) duplicate(ctx context.Context, root *Root, job *queue.Job, file *
 // word, so what is there is looked at before.
 func (p *Pool) copy(ctx context.Context, job *queue.Job, other *state.File) (*imagekit.Asset, error) {
 	p.stats.requests.Add(2)
-	there, err := p.o.Client.Find(ctx, job.RemotePath)
+	there, err := p.library.Find(ctx, job.RemotePath)
 	if err != nil || there != nil {
 		return nil, err
 	}
 	folder, name := split(job.RemotePath)
 	fromFolder, fromName := split(other.RemotePath)
 	if name == fromName && folder != fromFolder {
-		err = p.o.Client.Copy(ctx, other.RemotePath, folder)
+		err = p.library.Copy(ctx, other.RemotePath, folder)
 	} else {
 		err = p.copyAs(ctx, other.RemotePath, folder, name)
 	}
@@ -73,7 +112,7 @@ func (p *Pool) copy(ctx context.Context, job *queue.Job, other *state.File) (*im
 	}
 	for range 3 { // what is new may not be listed yet
 		p.stats.requests.Add(1)
-		asset, err := p.o.Client.Find(ctx, job.RemotePath)
+		asset, err := p.library.Find(ctx, job.RemotePath)
 		if err != nil {
 			return nil, err
 		}
@@ -99,13 +138,13 @@ func (p *Pool) copyAs(ctx context.Context, source, folder, name string) (err err
 	}
 	staging := stagingFolder(i)
 	p.stats.requests.Add(4)
-	if err = p.o.Client.Copy(ctx, source, staging); err == nil {
+	if err = p.library.Copy(ctx, source, staging); err == nil {
 		at := path.Join(staging, path.Base(source))
 		if path.Base(source) != name {
-			err = p.o.Client.Rename(ctx, at, name)
+			err = p.library.Rename(ctx, at, name)
 		}
 		if err == nil {
-			err = p.o.Client.Move(ctx, path.Join(staging, name), folder)
+			err = p.library.Move(ctx, path.Join(staging, name), folder)
 		}
 	}
 	return errors.Join(err, p.unstage(context.WithoutCancel(ctx), i))
@@ -116,7 +155,7 @@ func stagingFolder(i *queue.Intent) string { return fmt.Sprintf("/iksync-staging
 
 // unstage removes what an intent to copy has left in its staging folder.
 func (p *Pool) unstage(ctx context.Context, i *queue.Intent) error {
-	if err := p.o.Client.DeleteFolder(ctx, stagingFolder(i)); err != nil {
+	if err := p.library.DeleteFolder(ctx, stagingFolder(i)); err != nil {
 		return err
 	}
 	return p.q.Forget(ctx, i)
@@ -137,7 +176,7 @@ func (p *Pool) noteFolders(ctx context.Context, root *Root, folder string) error
 		}
 		if !known {
 			p.stats.requests.Add(1)
-			exists, err := p.o.Client.FolderExists(ctx, folder)
+			exists, err := p.library.FolderExists(ctx, folder)
 			if err != nil {
 				return err
 			}

@@ -112,7 +112,7 @@ func (m *mover) settleFile(ctx context.Context, i *queue.Intent, f *state.File) 
 // nil is that it is not in the library.
 func (m *mover) find(ctx context.Context, f *state.File, paths ...string) (*imagekit.Asset, error) {
 	m.p.stats.requests.Add(1)
-	asset, err := m.p.o.Client.Details(ctx, f.FileID)
+	asset, err := m.p.library.Details(ctx, f.FileID)
 	if err != nil || asset != nil {
 		return asset, err
 	}
@@ -123,7 +123,7 @@ func (m *mover) find(ctx context.Context, f *state.File, paths ...string) (*imag
 				continue
 			}
 			m.p.stats.requests.Add(1)
-			if asset, err = m.p.o.Client.Find(ctx, at); err != nil || asset != nil && asset.Size == f.Stat.Size {
+			if asset, err = m.p.library.Find(ctx, at); err != nil || asset != nil && asset.Size == f.Stat.Size {
 				return asset, err
 			}
 		}

@@ -23,6 +23,10 @@ func (m *mover) move(ctx context.Context, mv *queue.Move) error {
 	if err != nil || chain == nil {
 		return err
 	}
+	clear(m.was)
+	for _, mv := range chain {
+		m.was[mv.JobID] = mv.Donor.RemotePath
+	}
 	if cycle {
 		// One steps aside, under a name that is its own.
 		first := chain[0].Donor
@@ -56,6 +60,7 @@ func (m *mover) relabel(ctx context.Context, moves ...*queue.Move) error {
 	}
 	for _, mv := range moves {
 		m.p.stats.moved.Add(1)
+		m.p.toldMove(mv, m.was[mv.JobID])
 		m.p.o.Log.Debug("moved", zap.String("from", mv.Donor.Path), zap.String("path", mv.Path), zap.String("remote_path", mv.Remote), zap.String("file_id", mv.Donor.FileID))
 	}
 	return nil
@@ -144,7 +149,7 @@ func (m *mover) isFree(ctx context.Context, f *state.File, target string) error 
 		return errOccupied
 	}
 	m.p.stats.requests.Add(1)
-	there, err := m.p.o.Client.Find(ctx, target)
+	there, err := m.p.library.Find(ctx, target)
 	if err != nil {
 		return err
 	}
@@ -167,20 +172,20 @@ func (m *mover) stepTowards(ctx context.Context, f *state.File, target string) e
 	var err error
 	switch {
 	case folder == toFolder:
-		err = m.p.o.Client.Rename(ctx, f.RemotePath, toName)
+		err = m.p.library.Rename(ctx, f.RemotePath, toName)
 	case name == toName:
-		err = m.p.o.Client.Move(ctx, f.RemotePath, toFolder)
+		err = m.p.library.Move(ctx, f.RemotePath, toFolder)
 	default:
-		err = m.p.o.Client.Rename(ctx, f.RemotePath, toName)
+		err = m.p.library.Rename(ctx, f.RemotePath, toName)
 		var api *imagekit.Error
 		if errors.As(err, &api) && api.Exists() {
 			// The new name is taken in the old folder: a name of its own on the way.
 			m.p.stats.requests.Add(1)
 			aside := path.Base(imagekit.Alternate(target, f.FileID, 0))
 			if name != aside {
-				err = m.p.o.Client.Rename(ctx, f.RemotePath, aside)
+				err = m.p.library.Rename(ctx, f.RemotePath, aside)
 			} else {
-				err = m.p.o.Client.Move(ctx, f.RemotePath, toFolder)
+				err = m.p.library.Move(ctx, f.RemotePath, toFolder)
 			}
 		}
 	}

@@ -38,11 +38,12 @@ type mover struct {
 	visiting map[int64]bool // donors of the directories that are being looked into
 	removed  time.Time      // when it was last looked for what is to be removed
 	braked   map[int64]string
-	silent   int // times in a row that ImageKit could not say what became of an intent
+	was      map[int64]string // remote path of the assets that are being moved, by job
+	silent   int              // times in a row that ImageKit could not say what became of an intent
 }
 
 func newMover(p *Pool) *mover {
-	return &mover{p: p, wake: make(chan struct{}, 1), visiting: make(map[int64]bool), braked: make(map[int64]string)}
+	return &mover{p: p, wake: make(chan struct{}, 1), visiting: make(map[int64]bool), braked: make(map[int64]string), was: make(map[int64]string)}
 }
 
 // poke lets the mover look again.

@@ -99,11 +99,11 @@ func (p *Pool) left(ctx context.Context, t *queue.Tree) bool {
 // folderTaken reports whether the library has anything at a folder's path.
 func (m *mover) folderTaken(ctx context.Context, folder string) (bool, error) {
 	m.p.stats.requests.Add(2)
-	taken, err := m.p.o.Client.FolderExists(ctx, folder)
+	taken, err := m.p.library.FolderExists(ctx, folder)
 	if err != nil || taken {
 		return taken, err
 	}
-	inside, err := m.p.o.Client.List(ctx, folder, 0, 1)
+	inside, err := m.p.library.List(ctx, folder, 0, 1)
 	return len(inside) > 0, err
 }
 
@@ -122,7 +122,7 @@ func (m *mover) moveFolder(ctx context.Context, t *queue.Tree) (bool, error) {
 			}
 		}
 		i := &queue.Intent{Kind: queue.MoveFolder, Source: source, Target: target, From: t.From, To: to}
-		done, err := m.folderJob(ctx, i, func() (string, error) { return m.p.o.Client.RenameFolder(ctx, source, toName) })
+		done, err := m.folderJob(ctx, i, func() (string, error) { return m.p.library.RenameFolder(ctx, source, toName) })
 		if err != nil || !done {
 			return false, m.treeFailed(ctx, err)
 		}
@@ -130,7 +130,7 @@ func (m *mover) moveFolder(ctx context.Context, t *queue.Tree) (bool, error) {
 	}
 	if parent != toParent {
 		i := &queue.Intent{Kind: queue.MoveFolder, Source: source, Target: t.Target, From: t.From, To: t.To}
-		done, err := m.folderJob(ctx, i, func() (string, error) { return m.p.o.Client.MoveFolder(ctx, source, toParent) })
+		done, err := m.folderJob(ctx, i, func() (string, error) { return m.p.library.MoveFolder(ctx, source, toParent) })
 		if err != nil || !done {
 			return false, m.treeFailed(ctx, err)
 		}
@@ -231,6 +231,7 @@ func (m *mover) settleFolder(ctx context.Context, i *queue.Intent) (bool, error)
 	if i.From != i.To { // else it is on the way
 		m.p.stats.moved.Add(n)
 		m.p.stats.movedFolders.Add(1)
+		m.p.told(Step{Do: StepMoveFolder, RootID: i.To.RootID, Path: i.To.Path, From: i.From.Path, Remote: i.Target, FromRemote: i.Source, Files: n})
 	}
 	m.p.o.Log.Info("a folder was moved as a whole", zap.String("from", i.Source), zap.String("to", i.Target), zap.Int64("files", n), zap.Duration("records_took", time.Since(began)))
 	return true, nil
@@ -240,7 +241,7 @@ func (m *mover) awaitJob(ctx context.Context, job string) error {
 	wait := firstPoll
 	for began := time.Now(); time.Since(began) < patience; wait = min(2*wait, longestPoll) {
 		m.p.stats.requests.Add(1)
-		done, err := m.p.o.Client.JobDone(ctx, job)
+		done, err := m.p.library.JobDone(ctx, job)
 		var api *imagekit.Error
 		switch {
 		case err == nil && done:
@@ -263,7 +264,7 @@ func (m *mover) awaitJob(ctx context.Context, job string) error {
 func (m *mover) reread(ctx context.Context, folder string) error {
 	for skip := 0; ; skip += imagekit.MaxPage {
 		m.p.stats.requests.Add(1)
-		page, err := m.p.o.Client.List(ctx, folder, skip, imagekit.MaxPage)
+		page, err := m.p.library.List(ctx, folder, skip, imagekit.MaxPage)
 		if err != nil {
 			return err
 		}

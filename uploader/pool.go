@@ -110,15 +110,19 @@ type Pool struct {
 	folders   map[string]bool // of the library, of which noteFolders has noted what is to be known
 	copying   atomic.Int64    // workers that let ImageKit copy something
 
+	library library
+	tell    func(Step) // of a plan; nil when it is none
+
 	mover  *mover
 	moving atomic.Bool // the mover is at work
 	// changed tells the dispatcher that jobs were taken or finished.
 	changed chan struct{}
 
-	mu      sync.Mutex
-	working map[int64]*queue.Job // claimed and not finished, by job id
-	fatal   error                // why the pool ends early
-	failed  chan struct{}        // closed with fatal
+	mu       sync.Mutex
+	working  map[int64]*queue.Job // claimed and not finished, by job id
+	contents map[int64]state.Hash // what is being sent, where duplicates are looked for
+	fatal    error                // why the pool ends early
+	failed   chan struct{}        // closed with fatal
 }
 
 // New returns a pool that runs the jobs of o.Roots from q.
@@ -131,14 +135,18 @@ func New(db *state.DB, q *queue.Queue, o Options) *Pool {
 	}
 	p := &Pool{
 		o: o, q: q, db: db,
-		roots:   make(map[int64]*Root, len(o.Roots)),
-		changed: make(chan struct{}, 1),
-		working: make(map[int64]*queue.Job),
-		folders: make(map[string]bool),
-		failed:  make(chan struct{}),
+		roots:    make(map[int64]*Root, len(o.Roots)),
+		changed:  make(chan struct{}, 1),
+		working:  make(map[int64]*queue.Job),
+		folders:  make(map[string]bool),
+		contents: make(map[int64]state.Hash),
+		failed:   make(chan struct{}),
 	}
 	p.beat.Store(time.Now().UnixNano())
 	p.mover = newMover(p)
+	if o.Client != nil {
+		p.library = o.Client
+	}
 	for i := range o.Roots {
 		p.roots[o.Roots[i].ID] = &o.Roots[i]
 	}
@@ -376,6 +384,7 @@ func (p *Pool) begin(jobs []queue.Job) {
 func (p *Pool) end(job *queue.Job) {
 	p.mu.Lock()
 	delete(p.working, job.ID)
+	delete(p.contents, job.ID)
 	p.mu.Unlock()
 	p.poke()
 }

@@ -128,11 +128,12 @@ func (m *mover) deleteAll(ctx context.Context, r *Root, intents []*queue.Intent)
 		ids = append(ids, f.FileID)
 	}
 	m.p.stats.requests.Add(1)
-	deleted, refused, callErr := m.p.o.Client.DeleteFiles(ctx, ids)
+	deleted, refused, callErr := m.p.library.DeleteFiles(ctx, ids)
 	settled := context.WithoutCancel(ctx)
 	for _, id := range deleted {
 		if i := byID[id]; i != nil {
 			m.p.stats.removed.Add(1)
+			m.p.toldRemoval(i, files[id])
 			m.p.o.Log.Info("deleted in the library", zap.String("path", files[id].Path), zap.String("remote_path", i.Source), zap.String("file_id", id))
 			if err := m.p.q.Removed(settled, i, ""); err != nil {
 				return done, err
@@ -162,7 +163,7 @@ func (m *mover) deleteAll(ctx context.Context, r *Root, intents []*queue.Intent)
 // trash moves an asset into the trash folder.
 func (m *mover) trash(ctx context.Context, r *Root, i *queue.Intent) (bool, error) {
 	m.p.stats.requests.Add(2)
-	there, err := m.p.o.Client.Find(ctx, i.Target)
+	there, err := m.p.library.Find(ctx, i.Target)
 	if err != nil {
 		return false, err
 	}
@@ -181,9 +182,10 @@ func (m *mover) trash(ctx context.Context, r *Root, i *queue.Intent) (bool, erro
 	if err != nil || f == nil {
 		return false, err
 	}
-	callErr := m.p.o.Client.Move(ctx, i.Source, path.Dir(i.Target))
+	callErr := m.p.library.Move(ctx, i.Source, path.Dir(i.Target))
 	err = m.settleFile(ctx, i, f)
 	if err == nil && callErr == nil {
+		m.p.toldRemoval(i, f)
 		m.p.o.Log.Info("moved to the trash folder", zap.String("path", f.Path), zap.String("remote_path", i.Target))
 		return true, nil
 	}
@@ -210,7 +212,7 @@ func (m *mover) removeFolders(ctx context.Context, r *Root, files map[string]*st
 			empty := true
 			for range 2 {
 				m.p.stats.requests.Add(1)
-				inside, err := m.p.o.Client.List(ctx, folder, 0, 1)
+				inside, err := m.p.library.List(ctx, folder, 0, 1)
 				if err != nil {
 					return err
 				}
@@ -223,7 +225,7 @@ func (m *mover) removeFolders(ctx context.Context, r *Root, files map[string]*st
 				break
 			}
 			m.p.stats.requests.Add(1)
-			if err := m.p.o.Client.DeleteFolder(ctx, folder); err != nil {
+			if err := m.p.library.DeleteFolder(ctx, folder); err != nil {
 				return err
 			}
 			if err := m.p.q.ForgetFolder(ctx, folder); err != nil {

@@ -42,6 +42,9 @@ type Options struct {
 	// Unsettled, when not nil, is asked about each file that differs; when it
 	// says true the file is not queued, because it is seen to otherwise.
 	Unsettled func(path string, st state.Stat) bool
+	// Skipped, when not nil, is called with each path that is not wanted ("/" at the end of a
+	// directory's) and with the rule that decided.
+	Skipped func(path, rule string)
 	// Young, when not nil, is called with each file that the filters leave out
 	// only because it is too young.
 	Young func(path string)
@@ -194,7 +197,7 @@ func (s *Scanner) walk(ctx context.Context, d *dir, scope filter.Scope) error {
 	id := fileID{self.stat.Dev, self.stat.Ino}
 	for _, up := range s.above {
 		if up == id { // a bind mount, or a symlink that is followed
-			s.tally.skip("loop")
+			s.skip("loop")
 			return s.keep(ctx, nil)
 		}
 	}
@@ -244,7 +247,7 @@ func (s *Scanner) walk(ctx context.Context, d *dir, scope filter.Scope) error {
 func (s *Scanner) directory(ctx context.Context, d *dir, e *entry, scope filter.Scope) error {
 	inner, decision := scope.Enter(e.name[:len(e.name)-1])
 	if decision.Excluded {
-		s.tally.skip(decision.Rule.String())
+		s.skip(decision.Rule.String())
 		return nil
 	}
 	below, err := s.openDir(d, e)
@@ -256,6 +259,14 @@ func (s *Scanner) directory(ctx context.Context, d *dir, e *entry, scope filter.
 	}
 	defer below.close()
 	return s.walk(ctx, below, inner)
+}
+
+// skip notes that what is at s.path is not wanted.
+func (s *Scanner) skip(rule string) {
+	s.tally.skip(rule)
+	if s.o.Skipped != nil {
+		s.o.Skipped(string(s.path), rule)
+	}
 }
 
 func (s *Scanner) openDir(d *dir, e *entry) (*dir, error) {
@@ -298,10 +309,10 @@ func (s *Scanner) resolve(entries []entry) {
 func (s *Scanner) entry(ctx context.Context, d *dir, e *entry, scope filter.Scope) error {
 	switch e.kind {
 	case symlink:
-		s.tally.skip("symlink")
+		s.skip("symlink")
 		return nil
 	case special:
-		s.tally.skip("special")
+		s.skip("special")
 		return nil
 	}
 	info, err := s.stat(d, e)
@@ -314,11 +325,11 @@ func (s *Scanner) entry(ctx context.Context, d *dir, e *entry, scope filter.Scop
 		return err
 	}
 	if info.kind != regular { // replaced since it was listed
-		s.tally.skip("special")
+		s.skip("special")
 		return nil
 	}
 	if decision := scope.File(e.name, info.stat.Size, time.Unix(0, info.stat.MtimeNs), s.start); decision.Excluded {
-		s.tally.skip(decision.Rule.String())
+		s.skip(decision.Rule.String())
 		if !decision.Retry.IsZero() && s.o.Young != nil {
 			s.o.Young(string(s.path))
 		}

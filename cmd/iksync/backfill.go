@@ -70,6 +70,14 @@ DIR is the one root and the flags below describe it.`,
 	fs.BoolVar(&b.emulated, "emulator", false, "upload into the embedded emulator instead of ImageKit; with a state file of its own")
 	fs.StringVar(&b.emulator.dir, "emulator-dir", "", "where the emulator keeps its files (default $XDG_STATE_HOME/iksync/emulator)")
 	fs.BoolVar(&b.serve, "serve", false, "with --emulator: go on serving the files until Ctrl-C")
+	b.rootFlags(fs)
+	fs.StringVar(&b.adHoc.LogLevel, "log-level", "", "debug, info, warn or error")
+	b.params = addParamFlags(fs)
+	return cmd
+}
+
+// rootFlags are the flags that describe a root in place of a configuration.
+func (b *backfill) rootFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&b.adHoc.Folder, "to", "", "remote `folder` that mirrors DIR (default with --emulator: /)")
 	fs.StringArrayVar(&b.adHoc.Exclude, "exclude", nil, "gitignore-style `pattern` of files to leave out (repeatable)")
 	fs.StringArrayVar(&b.adHoc.Include, "include", nil, "gitignore-style `pattern` of the only files to take (repeatable)")
@@ -80,9 +88,6 @@ DIR is the one root and the flags below describe it.`,
 	fs.StringVar(&b.adHoc.MinAge, "min-age", "", "only files that were not modified for this `time`, such as 10m or 7d")
 	fs.StringVar(&b.adHoc.Symlinks, "symlinks", "", "skip (default) or follow-inside: take those that lead to something inside DIR")
 	fs.StringVar(&b.adHoc.Plan, "plan", "", "ImageKit plan whose size limits hold: free, lite or pro (default)")
-	fs.StringVar(&b.adHoc.LogLevel, "log-level", "", "debug, info, warn or error")
-	b.params = addParamFlags(fs)
-	return cmd
 }
 
 func (b *backfill) run(ctx context.Context, args []string) (err error) {
@@ -191,7 +196,7 @@ func (b *backfill) configure(args []string) (*config.Config, error) {
 // describing names a flag that was given and that describes the root in place of
 // a configuration; "" when there is none.
 func (b *backfill) describing() string {
-	either := []string{"config", "state", "json", "no-progress", "workers", "emulator", "emulator-dir", "serve", "log-level"}
+	either := []string{"config", "state", "json", "no-progress", "workers", "emulator", "emulator-dir", "serve", "log-level", "remote", "all"}
 	var name string
 	b.params.flags.Visit(func(f *pflag.Flag) {
 		if !slices.Contains(either, f.Name) {

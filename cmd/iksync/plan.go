@@ -1,0 +1,368 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"iksync/cmd/iksync/internal/config"
+	"iksync/queue"
+	"iksync/state"
+	"iksync/uploader"
+	"iksync/uploader/imagekit"
+	"iksync/watcher"
+)
+
+// plan is one dry run.
+type plan struct {
+	*backfill
+	remote bool
+	all    bool
+	totals planTotals
+	lists  map[string][]string // lines by heading, the first of them
+	roots  map[int64]*config.Root
+}
+
+// planTotals is what a plan comes to.
+type planTotals struct {
+	Files    int64            `json:"files"` // wanted, on the disk
+	Bytes    int64            `json:"bytes"`
+	InStep   int64            `json:"in_step"`
+	Do       map[string]int64 `json:"do"`         // files by what is done with them
+	Send     int64            `json:"send_bytes"` // by uploads and updates
+	Skipped  map[string]int64 `json:"skipped"`    // by the rule that decided
+	Waiting  map[string]int64 `json:"waiting"`    // by class
+	Pending  int64            `json:"pending_removals"`
+	Braked   []string         `json:"braked,omitempty"`
+	Problems int64            `json:"unreadable"`
+	Names    int64            `json:"changed_names"` // files whose name in the library is another
+	APICalls int64            `json:"api_calls"`
+}
+
+// planStep is a step in the form of --json.
+type planStep struct {
+	Do         string `json:"do"`
+	Root       string `json:"root"`
+	Path       string `json:"path"`
+	From       string `json:"from,omitempty"`
+	RemotePath string `json:"remote_path,omitempty"`
+	FromRemote string `json:"from_remote_path,omitempty"`
+	Bytes      int64  `json:"bytes,omitempty"`
+	Files      int64  `json:"files,omitempty"`
+	Why        string `json:"why,omitempty"`
+	Name       string `json:"name,omitempty"` // "mapped" or "collision" where the remote name is another
+	NotBefore  string `json:"not_before,omitempty"`
+}
+
+func (a *app) planCommand() *cobra.Command {
+	p := &plan{backfill: &backfill{app: a}, lists: make(map[string][]string), roots: make(map[int64]*config.Root)}
+	p.totals.Do = make(map[string]int64)
+	p.totals.Skipped, p.totals.Waiting = make(map[string]int64), make(map[string]int64)
+	cmd := &cobra.Command{
+		Use:   "plan {--config FILE [ROOT...] | DIR --to FOLDER}",
+		Short: "Show what a backfill would do, and do nothing",
+		Long: `plan does what backfill does, on a copy of the state file and without ImageKit, and
+prints it: uploads, moves, copies, removals, what is skipped and why, and under
+which name each file goes where that is another. It needs no key and no network;
+with --remote it asks the library whether something is in the way.
+
+--json prints a line for each step, and the totals last. It works beside a running
+daemon. Files that changed are read, to see whether their content did.`,
+		RunE: func(cmd *cobra.Command, args []string) error { return p.run(cmd.Context(), args) },
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringVar(&p.configFile, "config", "", "configuration `file` (YAML)")
+	fs.StringVar(&p.stateFile, "state", "", "state `file` (default: the configuration's, else $XDG_STATE_HOME/iksync/iksync.db)")
+	fs.BoolVar(&p.json, "json", false, "print JSON lines")
+	fs.BoolVar(&p.all, "all", false, fmt.Sprintf("print every step, not the first %d of a kind", maxListed))
+	fs.BoolVar(&p.remote, "remote", false, "ask the library whether something is in the way")
+	p.rootFlags(fs)
+	p.params = addParamFlags(fs)
+	return cmd
+}
+
+func (p *plan) run(ctx context.Context, args []string) (err error) {
+	cfg, err := p.configure(args)
+	if err != nil {
+		return err
+	}
+	statePath, err := p.statePath(p.stateFile, cfg.State)
+	if err != nil {
+		return err
+	}
+	var client *imagekit.Client
+	if p.remote {
+		if client, err = p.reader(cfg); err != nil {
+			return err
+		}
+		defer client.Close()
+	}
+	dir, err := os.MkdirTemp("", "iksync-plan-")
+	if err != nil {
+		return exit(exitFailed, err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := outsideRoots("the directory for temporary files (TMPDIR)", dir, cfg.Roots); err != nil {
+		return err
+	}
+	copied := filepath.Join(dir, "iksync.db")
+	if err := state.Copy(ctx, statePath, copied); err != nil {
+		return exit(exitConfig, err)
+	}
+	db, err := openState(ctx, copied)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	err = p.make(ctx, cfg, db, client)
+	switch {
+	case ctx.Err() != nil:
+		return exit(exitInterrupted, nil)
+	case err != nil:
+		return exit(exitFailed, err)
+	}
+	return p.report()
+}
+
+// reader makes a client that is asked and changes nothing.
+func (a *app) reader(cfg *config.Config) (*imagekit.Client, error) {
+	key, warning, err := config.Key(cfg.KeyFile, a.getenv)
+	if err != nil {
+		return nil, exit(exitConfig, err)
+	}
+	if warning != "" {
+		fmt.Fprintf(a.err, "iksync: warning: %s\n", warning)
+	}
+	client, err := imagekit.New(imagekit.Options{
+		Key: key, UploadURL: cfg.UploadURL, APIURL: cfg.APIURL, UserAgent: "iksync/" + version,
+		ReadsPerSecond: cfg.ReadsPerSecond, WritesPerSecond: cfg.WritesPerSecond,
+	})
+	if err != nil {
+		return nil, exit(exitConfig, err)
+	}
+	return client, nil
+}
+
+// make makes the plan on a copy of the state file.
+func (p *plan) make(ctx context.Context, cfg *config.Config, db *state.DB, client *imagekit.Client) error {
+	roots, err := openRoots(ctx, db, cfg.Roots)
+	if err != nil {
+		return err
+	}
+	defer closeRoots(roots)
+	q := newQueue(db)
+	ids := rootIDs(roots)
+	if _, err := q.Recover(ctx); err != nil {
+		return err
+	}
+	if err := q.RetryFailed(ctx, ids); err != nil {
+		return err
+	}
+	o := uploader.Options{Log: zap.NewNop()}
+	for i := range roots {
+		p.roots[roots[i].state.ID] = roots[i].config
+		scan := roots[i].scanOptions(cfg.Limits)
+		scan.Skipped = func(path, rule string) { p.skipped(roots[i].state.ID, path, rule) }
+		s := watcher.NewScanner(q, scan)
+		if err := s.Run(ctx); err != nil {
+			return err
+		}
+		p.scanned(roots[i].state.ID, s.Report())
+		o.Roots = append(o.Roots, roots[i].uploadRoot(cfg.Limits))
+	}
+	calls, err := uploader.New(db, q, o).Plan(ctx, client, p.step)
+	if err != nil {
+		return err
+	}
+	p.totals.APICalls = calls
+	for item, err := range q.List(ctx, ids, queue.Held) {
+		if err != nil {
+			return err
+		}
+		p.totals.Waiting[item.Class]++
+		p.say("waiting", planStep{Do: "wait", Root: p.roots[item.RootID].Path, Path: item.Path, Why: item.Reason},
+			fmt.Sprintf("%s: %s", display(item.Path), item.Reason))
+	}
+	return p.removals(ctx, q, roots)
+}
+
+// removals tells what is absent and stays for now.
+func (p *plan) removals(ctx context.Context, q *queue.Queue, roots []openRoot) error {
+	for _, r := range roots {
+		standing, err := q.Standing(ctx, r.state.ID)
+		if err != nil {
+			return err
+		}
+		if standing.Braked != "" {
+			p.totals.Braked = append(p.totals.Braked, fmt.Sprintf("%s: %s", r.config.Path, standing.Braked))
+		}
+		for f, err := range q.AbsentFiles(ctx, r.state.ID) {
+			if err != nil {
+				return err
+			}
+			policy := r.config.Removal.Gone
+			if f.Absent == state.Filtered {
+				policy = r.config.Removal.Filtered
+			}
+			if policy == uploader.Keep || f.Kept {
+				p.totals.Do["keep"]++
+				p.say("kept", planStep{Do: "keep", Root: r.config.Path, Path: f.Path, RemotePath: f.RemotePath, Why: f.Absent.String()},
+					fmt.Sprintf("%s: %s; the library's copy stays at %s", display(f.Path), f.Absent, f.RemotePath))
+				continue
+			}
+			p.totals.Pending++
+			at := f.AbsentAt.Add(r.config.Removal.After)
+			p.say("removed later", planStep{Do: policy.String(), Root: r.config.Path, Path: f.Path, RemotePath: f.RemotePath, Why: f.Absent.String(), NotBefore: timestamp(at)},
+				fmt.Sprintf("%s: %s; %s not before %s", display(f.Path), f.Absent, policy, at.UTC().Format(time.RFC3339)))
+		}
+	}
+	return nil
+}
+
+func (p *plan) skipped(rootID int64, path, rule string) {
+	p.totals.Skipped[rule]++
+	p.say("skipped", planStep{Do: "skip", Root: p.roots[rootID].Path, Path: path, Why: rule}, fmt.Sprintf("%s: %s", display(path), rule))
+}
+
+func (p *plan) scanned(rootID int64, r watcher.Report) {
+	p.totals.Files += r.Files
+	p.totals.Bytes += r.Bytes
+	p.totals.InStep += r.InStep
+	p.totals.Problems += r.Problems
+	for _, problem := range r.Problem {
+		p.say("unreadable", planStep{Do: "unreadable", Root: p.roots[rootID].Path, Path: problem.Path, Why: problem.Err.Error()},
+			fmt.Sprintf("%s: %v", display(problem.Path), problem.Err))
+	}
+}
+
+// step takes a step of the plan.
+func (p *plan) step(s uploader.Step) {
+	root := p.roots[s.RootID]
+	p.totals.Do[s.Do] += s.Files
+	p.totals.Send += s.Size
+	out := planStep{Do: s.Do, Root: root.Path, Path: s.Path, From: s.From, RemotePath: s.Remote, FromRemote: s.FromRemote, Bytes: s.Size, Files: s.Files, Why: s.Why}
+	line := ""
+	switch s.Do {
+	case uploader.StepUpload, uploader.StepUpdate:
+		line = fmt.Sprintf("%s -> %s, %s", display(s.Path), s.Remote, humanize.Bytes(uint64(s.Size)))
+	case uploader.StepMove, uploader.StepMoveFolder:
+		line = fmt.Sprintf("%s -> %s: %s -> %s", display(s.From), display(s.Path), s.FromRemote, s.Remote)
+		if s.Do == uploader.StepMoveFolder {
+			line += fmt.Sprintf(" as a whole, %s", files(s.Files))
+		}
+	case uploader.StepCopy, uploader.StepAlias:
+		line = fmt.Sprintf("%s: like %s", display(s.Path), display(s.From))
+	case uploader.StepTrash, uploader.StepDelete:
+		line = fmt.Sprintf("%s: %s", s.FromRemote, s.Why)
+	default:
+		line = display(s.Path)
+		if s.Why != "" {
+			line += ": " + s.Why
+		}
+	}
+	p.name(root, s, &out)
+	p.say(headings[s.Do], out, line)
+}
+
+var headings = map[string]string{
+	uploader.StepUpload: "upload", uploader.StepUpdate: "update", uploader.StepTouch: "touched", uploader.StepMove: "move", uploader.StepMoveFolder: "move folder",
+	uploader.StepCopy: "copy", uploader.StepAlias: "the same", uploader.StepTrash: "to the trash", uploader.StepDelete: "delete", uploader.StepUnreadable: "unreadable",
+}
+
+// name notes when a file goes under another name than its own.
+func (p *plan) name(root *config.Root, s uploader.Step, out *planStep) {
+	if s.Do != uploader.StepUpload && s.Do != uploader.StepMove && s.Do != uploader.StepCopy {
+		return
+	}
+	if s.Remote == path.Join("/", root.Folder, s.Path) {
+		return
+	}
+	p.totals.Names++
+	why := "mapped"
+	if wanted, err := imagekit.RemotePath(root.Folder, s.Path); err == nil && wanted != s.Remote {
+		why = "collision"
+	}
+	out.Name = why
+	p.list("names", fmt.Sprintf("%s -> %s (%s)", display(s.Path), s.Remote, map[string]string{
+		"mapped": "characters that ImageKit does not keep", "collision": "another file has the name",
+	}[why]))
+}
+
+// say tells a step: at once as JSON, or in its list.
+func (p *plan) say(heading string, step planStep, line string) {
+	if p.json {
+		p.encode(step)
+		return
+	}
+	p.list(heading, line)
+}
+
+func (p *plan) list(heading, line string) {
+	if p.json {
+		return
+	}
+	if p.all || len(p.lists[heading]) < maxListed {
+		p.lists[heading] = append(p.lists[heading], line)
+	}
+}
+
+func (p *plan) encode(v any) {
+	enc := json.NewEncoder(p.out)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(v) // a reader that has gone ends the process
+}
+
+// report prints the totals, and the lists.
+func (p *plan) report() error {
+	t := &p.totals
+	if p.json {
+		p.encode(map[string]any{"totals": t})
+		return nil
+	}
+	fmt.Fprintf(p.out, "%s, %s; %s in step. Nothing was changed.\n", files(t.Files), humanize.Bytes(uint64(t.Bytes)), humanize.Comma(t.InStep))
+	section := func(heading string, n int64, detail string) {
+		if n == 0 {
+			return
+		}
+		fmt.Fprintln(p.out, strings.TrimRight(fmt.Sprintf("  %-13s %8s  %s", heading, humanize.Comma(n), detail), " "))
+		lines := p.lists[heading]
+		for _, line := range lines {
+			fmt.Fprintf(p.out, "      %s\n", line)
+		}
+		if more := n - int64(len(lines)); more > 0 && len(lines) >= maxListed {
+			fmt.Fprintf(p.out, "      and %s more (--all)\n", humanize.Comma(more))
+		}
+	}
+	section("upload", t.Do[uploader.StepUpload], "")
+	section("update", t.Do[uploader.StepUpdate], "new versions of files that are there")
+	section("touched", t.Do[uploader.StepTouch], "read, found the same, not sent")
+	section("move folder", t.Do[uploader.StepMoveFolder], "files whose folder is moved as a whole")
+	section("move", t.Do[uploader.StepMove], "renamed or moved in the library; no byte sent")
+	section("copy", t.Do[uploader.StepCopy], "the library has their content; no byte sent")
+	section("the same", t.Do[uploader.StepAlias], "as other files: recorded with their fileIds, not sent")
+	section("to the trash", t.Do[uploader.StepTrash], "")
+	section("delete", t.Do[uploader.StepDelete], "for good")
+	section("removed later", t.Pending, "when their grace (delete_after) is over")
+	section("kept", t.Do["keep"], "gone or left out; the library's copies stay")
+	section("names", t.Names, "go under another name")
+	section("waiting", sum(t.Waiting), counts(t.Waiting))
+	section("skipped", sum(t.Skipped), counts(t.Skipped))
+	section("unreadable", t.Problems+t.Do[uploader.StepUnreadable], "")
+	for _, why := range t.Braked {
+		fmt.Fprintf(p.out, "  nothing is removed: %s (iksync approve)\n", why)
+	}
+	_, err := fmt.Fprintf(p.out, "To send: %s in %s, %s in all.\n", humanize.Bytes(uint64(t.Send)),
+		files(t.Do[uploader.StepUpload]+t.Do[uploader.StepUpdate]), quantity(t.APICalls, "call")+" of the API")
+	return err
+}
