@@ -68,7 +68,7 @@ func (q *Queue) ClaimOne(ctx context.Context, rootID int64, path string, lease t
 	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		job = nil
 		jobs, err := scanJobs(tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
-				j.remote_path, j.attempts, j.accepted, f.size, f.hash, f.version_id
+				j.remote_path, j.attempts, j.accepted, f.size, f.hash, f.version_id, f.mtime_ns
 			FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
 			WHERE j.root_id = ? AND j.path = ? AND j.state = 0 AND j.move = 0 AND j.leased = 0 AND j.remote_path IS NOT NULL`, rootID, []byte(path)))
 		if err != nil || len(jobs) == 0 {
@@ -206,7 +206,7 @@ func (l lane) priorities() (from, to int) {
 func ready(tx *state.Tx, roots string, l lane, most int, limit int64, picked []Job, now time.Time) ([]Job, error) {
 	from, to := l.priorities()
 	return scanJobs(tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
-			j.remote_path, j.attempts, j.accepted, f.size, f.hash, f.version_id
+			j.remote_path, j.attempts, j.accepted, f.size, f.hash, f.version_id, f.mtime_ns
 		FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
 		WHERE j.state = 0 AND j.move = 0 AND j.priority BETWEEN ? AND ? AND j.not_before <= ? AND j.remote_path IS NOT NULL AND j.size < ?
 			AND (f.id IS NULL OR NOT EXISTS (SELECT 1 FROM jobs m WHERE m.donor = f.id) AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.file = f.id))
@@ -226,9 +226,9 @@ func scanJobs(rows *sql.Rows, err error) ([]Job, error) {
 		var path, accepted, hash []byte
 		var dev, ino int64
 		var remote, version sql.NullString
-		var size sql.NullInt64
+		var size, mtime sql.NullInt64
 		if err := rows.Scan(&j.ID, &j.RootID, &path, &j.Gen, &j.Stat.Size, &j.Stat.MtimeNs, &j.Stat.CtimeNs, &dev, &ino,
-			&remote, &j.Attempts, &accepted, &size, &hash, &version); err != nil {
+			&remote, &j.Attempts, &accepted, &size, &hash, &version, &mtime); err != nil {
 			return nil, err
 		}
 		j.Path, j.RemotePath = string(path), remote.String
@@ -237,7 +237,7 @@ func scanJobs(rows *sql.Rows, err error) ([]Job, error) {
 			j.Accepted = (*state.Hash)(accepted)
 		}
 		if len(hash) == len(j.Hash) {
-			j.Recorded, j.Size, j.Hash, j.VersionID = true, size.Int64, state.Hash(hash), version.String
+			j.Recorded, j.Size, j.MtimeNs, j.Hash, j.VersionID = true, size.Int64, mtime.Int64, state.Hash(hash), version.String
 		}
 		jobs = append(jobs, j)
 	}

@@ -67,8 +67,9 @@ type Job struct {
 	RemotePath string
 	Attempts   int         // failed attempts so far
 	Accepted   *state.Hash // content that ImageKit accepted without naming a fileId yet
-	Recorded   bool        // the path has a record: its size, hash and version follow
+	Recorded   bool        // the path has a record: its size, time, hash and version follow
 	Size       int64
+	MtimeNs    int64
 	Hash       state.Hash
 	VersionID  string
 	lease      int64 // the claim's token

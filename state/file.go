@@ -24,8 +24,12 @@ func (s Stat) Same(o Stat) bool {
 	return s.Size == o.Size && s.MtimeNs == o.MtimeNs && s.CtimeNs == o.CtimeNs && s.Ino == o.Ino
 }
 
-// Hash is the xxh3-128 of a file's content, big-endian.
+// Hash is the xxh3-128 of a file's content, big-endian. The zero value is a
+// content that nobody has looked at: of an asset that was in the library already.
 type Hash [16]byte
+
+// IsZero reports that the content is not known.
+func (h Hash) IsZero() bool { return h == Hash{} }
 
 // File is the record of an uploaded file: what was sent and what ImageKit
 // answered.
@@ -226,6 +230,12 @@ func (db *DB) FilesBelow(ctx context.Context, rootID int64, dir string) iter.Seq
 func (db *DB) RemoteOwner(ctx context.Context, remotePath string) (*File, error) {
 	rows, err := db.Query(ctx, oneFile+`f.remote_path = ?`, remotePath)
 	return single(rows, err, remotePath)
+}
+
+// FilesWhere returns the records for which a condition of SQL holds ("f" is the
+// record), without their responses. The sequence ends after the first error.
+func (db *DB) FilesWhere(ctx context.Context, condition string, args ...any) iter.Seq2[*File, error] {
+	return db.files(ctx, `SELECT `+fileColumns+`, NULL FROM files f WHERE `+condition, args...)
 }
 
 // FileByAsset returns the record of a fileId, nil when there is none; of several

@@ -50,14 +50,19 @@ func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
 		return
 	}
 	if job.Recorded && job.Size == st.Size {
-		same, err := unchanged(ctx, file, st, job.Hash)
+		sum, err := contentOf(ctx, file, st)
 		if err != nil {
 			p.settle(ctx, job, err)
 			return
 		}
-		if same {
+		switch {
+		case sum == job.Hash:
 			p.stats.touched.Add(1)
 			p.q.Touch(job, st, p.done(job))
+			return
+		case job.Hash.IsZero() && job.MtimeNs == st.MtimeNs:
+			p.stats.touched.Add(1)
+			p.q.Learn(job, st, sum, p.done(job))
 			return
 		}
 	}
@@ -113,13 +118,6 @@ func statOf(file *os.File) (state.Stat, error) {
 		return state.Stat{}, fmt.Errorf("open %s: %w", file.Name(), errNotRegular)
 	}
 	return state.StatOf(info), nil
-}
-
-// unchanged reads the whole file and compares it with the recorded hash. The
-// file is then at its start again.
-func unchanged(ctx context.Context, file *os.File, st state.Stat, recorded state.Hash) (bool, error) {
-	sum, err := contentOf(ctx, file, st)
-	return err == nil && sum == recorded, err
 }
 
 // upload sends the file and records what became of it.

@@ -245,7 +245,7 @@ func (p *Pool) notMoved(ctx context.Context, mv *queue.Move) (string, error) {
 			return "another file is the other one under another name", err
 		}
 	}
-	known := mv.Donor.Hash != state.Hash{}
+	known := !mv.Donor.Hash.IsZero()
 	if strong && (st.CtimeNs == mv.Donor.Stat.CtimeNs || !known) {
 		return "", nil
 	}

@@ -106,11 +106,11 @@ func (p *Pool) planUpload(ctx context.Context, rootID int64, local string) (bool
 	if job.Recorded {
 		step.Do = StepUpdate
 		if job.Size == st.Size {
-			same, err := unchanged(ctx, file, st, job.Hash)
+			sum, err := contentOf(ctx, file, st)
 			if ctx.Err() != nil {
 				return false, ctx.Err()
 			}
-			if err == nil && same {
+			if err == nil && (sum == job.Hash || job.Hash.IsZero() && job.MtimeNs == st.MtimeNs) {
 				step.Do, step.Size = StepTouch, 0
 			}
 		}

@@ -135,7 +135,7 @@ func csvWriter(out *bufio.Writer) (func(state.Root, *state.File) error, func() e
 			return err
 		}
 		return w.Write([]string{r.Path, f.Path, f.RemotePath, f.FileID, f.VersionID, f.Name, f.URL, f.ThumbnailURL,
-			strconv.FormatInt(f.Stat.Size, 10), hex.EncodeToString(f.Hash[:]), number(f.Width), number(f.Height), f.FileType,
+			strconv.FormatInt(f.Stat.Size, 10), hashWord(f.Hash), number(f.Width), number(f.Height), f.FileType,
 			timestamp(time.Unix(0, f.Stat.MtimeNs)), timestamp(f.UploadedAt), timestamp(f.CheckedAt), goneWord(f)})
 	}
 	return write, func() error {
@@ -145,6 +145,14 @@ func csvWriter(out *bufio.Writer) (func(state.Root, *state.File) error, func() e
 		w.Flush()
 		return cmp.Or(w.Error(), out.Flush())
 	}
+}
+
+// hashWord is a hash as it is printed; "" for one that is not known.
+func hashWord(h state.Hash) string {
+	if h.IsZero() {
+		return ""
+	}
+	return hex.EncodeToString(h[:])
 }
 
 // goneWord is why a file is not at its place; "" when it is.
@@ -176,7 +184,7 @@ type exported struct {
 	URL             string          `json:"url"`
 	ThumbnailURL    string          `json:"thumbnail_url,omitempty"`
 	Size            int64           `json:"size"`
-	Hash            string          `json:"hash"`
+	Hash            string          `json:"hash,omitempty"`
 	Width           int64           `json:"width,omitempty"`
 	Height          int64           `json:"height,omitempty"`
 	FileType        string          `json:"file_type"`
@@ -193,7 +201,7 @@ func jsonWriter(out *bufio.Writer) (func(state.Root, *state.File) error, func() 
 	write := func(r state.Root, f *state.File) error {
 		e := exported{
 			Root: r.Path, LocalPath: f.Path, RemotePath: f.RemotePath, FileID: f.FileID, VersionID: f.VersionID, Name: f.Name,
-			URL: f.URL, ThumbnailURL: f.ThumbnailURL, Size: f.Stat.Size, Hash: hex.EncodeToString(f.Hash[:]), Width: f.Width, Height: f.Height,
+			URL: f.URL, ThumbnailURL: f.ThumbnailURL, Size: f.Stat.Size, Hash: hashWord(f.Hash), Width: f.Width, Height: f.Height,
 			FileType: f.FileType, ModifiedAt: timestamp(time.Unix(0, f.Stat.MtimeNs)), UploadedAt: timestamp(f.UploadedAt), CheckedAt: timestamp(f.CheckedAt),
 			Gone:     goneWord(f),
 			Response: f.Response,

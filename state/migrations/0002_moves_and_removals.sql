@@ -80,3 +80,13 @@ CREATE TABLE aliases (
     UNIQUE (root_id, path)
 ) STRICT;
 CREATE INDEX aliases_of ON aliases (of);
+
+-- A listing of the library that is going on, so that it can go on after a break.
+CREATE TABLE survey (
+    root_id INTEGER NOT NULL REFERENCES roots (id),
+    folder  TEXT    NOT NULL,
+    listed  INTEGER NOT NULL, -- 1: it has been
+    PRIMARY KEY (root_id, folder)
+) STRICT;
+-- Records whose assets a listing has shown.
+CREATE TABLE seen (file INTEGER PRIMARY KEY) STRICT;

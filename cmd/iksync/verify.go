@@ -1,0 +1,400 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"iksync/cmd/iksync/internal/config"
+	"iksync/queue"
+	"iksync/state"
+	"iksync/uploader"
+	"iksync/uploader/imagekit"
+	"iksync/watcher"
+)
+
+// Kinds of differences.
+const (
+	diffLocal    = "not_in_step"        // disk and records differ: a backfill mends it
+	diffMissing  = "missing_in_library" // recorded, and not in the library
+	diffMoved    = "moved_in_library"   // somebody moved or renamed the asset
+	diffReplaced = "other_file"         // another asset is at the path
+	diffSize     = "other_size"         // the library has another content
+)
+
+// verification is one run of the command.
+type verification struct {
+	*backfill
+	sample  int
+	all     bool
+	repair  bool
+	roots   map[int64]*config.Root
+	report  verified
+	repairs []repair
+}
+
+// verified is what came of it, in the form of --json.
+type verified struct {
+	InStep    bool             `json:"in_step"`
+	Files     int64            `json:"files"`
+	Checked   int64            `json:"records_checked"`
+	Differ    map[string]int64 `json:"differ"`
+	First     []difference     `json:"differ_first"`
+	OnlyThere int64            `json:"only_in_library"`
+	There     []string         `json:"only_in_library_first"`
+	Kept      int64            `json:"kept"` // copies of files that are gone
+	APICalls  int64            `json:"api_calls"`
+}
+
+// repair mends one difference in the state file.
+type repair struct {
+	kind   string
+	file   int64
+	fileID string
+	at     *queue.Location
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	v := &verification{backfill: &backfill{app: a}, roots: make(map[int64]*config.Root)}
+	v.report.Differ = make(map[string]int64)
+	cmd := &cobra.Command{
+		Use:   "verify {--config FILE [ROOT...] | DIR --to FOLDER} [--sample N]",
+		Short: "Compare disk, records and library",
+		Long: `verify compares what is on the disk, what is recorded, and what the library has:
+every file by its listings, or with --sample N some records by asking for each. It
+prints each difference and what mends it. Exit code 0: in step; 1: there are differences.
+
+--repair mends them: records follow assets that were moved in the dashboard, what is
+missing or has another content is uploaded again, and the backfill that is due is
+done. Nothing in the library is deleted by it, but for what the roots' policies say.
+
+Without --repair it only reads, also beside a running daemon, and needs no write
+access to the library.`,
+		RunE: func(cmd *cobra.Command, args []string) error { return v.run(cmd.Context(), args) },
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringVar(&v.configFile, "config", "", "configuration `file` (YAML)")
+	fs.StringVar(&v.stateFile, "state", "", "state `file` (default: the configuration's, else $XDG_STATE_HOME/iksync/iksync.db)")
+	fs.IntVar(&v.sample, "sample", 0, "check `N` records of each root, any, instead of all")
+	fs.BoolVar(&v.all, "all", false, fmt.Sprintf("check all records (the default), and name every difference, not the first %d", maxListed))
+	fs.BoolVar(&v.repair, "repair", false, "mend the differences")
+	fs.BoolVar(&v.json, "json", false, "print the result as JSON")
+	v.rootFlags(fs)
+	v.params = addParamFlags(fs)
+	return cmd
+}
+
+func (v *verification) run(ctx context.Context, args []string) (err error) {
+	if v.sample < 0 || v.sample > 0 && v.all {
+		return usage("give --all, or --sample and a number above 0")
+	}
+	cfg, err := v.configure(args)
+	if err != nil {
+		return err
+	}
+	path, err := v.statePath(v.stateFile, cfg.State)
+	if err != nil {
+		return err
+	}
+	client, err := v.reader(cfg)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := v.compareCopy(ctx, cfg, path, client); err != nil {
+		if ctx.Err() != nil {
+			return exit(exitInterrupted, nil)
+		}
+		if keyRefused(err) {
+			return exit(exitKey, fmt.Errorf("ImageKit refuses the private key: %w", err))
+		}
+		return err
+	}
+	v.report.InStep = len(v.report.Differ) == 0
+	if err := v.print(); err != nil {
+		return err
+	}
+	if v.report.InStep {
+		return nil
+	}
+	if !v.repair {
+		return exit(exitFailed, nil)
+	}
+	return v.mend(ctx, cfg, path, client)
+}
+
+// compareCopy makes the comparison on a copy of the state file.
+func (v *verification) compareCopy(ctx context.Context, cfg *config.Config, path string, client *imagekit.Client) (err error) {
+	dir, err := os.MkdirTemp("", "iksync-verify-")
+	if err != nil {
+		return exit(exitFailed, err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := outsideRoots("the directory for temporary files (TMPDIR)", dir, cfg.Roots); err != nil {
+		return err
+	}
+	copied := filepath.Join(dir, "iksync.db")
+	if err := state.Copy(ctx, path, copied); err != nil {
+		return exit(exitConfig, err)
+	}
+	db, err := openState(ctx, copied)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	roots, err := openRoots(ctx, db, cfg.Roots)
+	if err != nil {
+		return err
+	}
+	defer closeRoots(roots)
+	q := newQueue(db)
+	if _, err := q.Recover(ctx); err != nil {
+		return exit(exitFailed, err)
+	}
+	for i := range roots {
+		v.roots[roots[i].state.ID] = roots[i].config
+		if err := q.EndSurvey(ctx, roots[i].state.ID); err != nil { // of the original
+			return exit(exitFailed, err)
+		}
+		if err := v.library(ctx, q, client, &roots[i]); err != nil {
+			return exit(exitFailed, err)
+		}
+	}
+	// The disk comes last: what it plans changes the copy.
+	if err := v.disk(ctx, cfg, db, q, roots); err != nil {
+		return exit(exitFailed, err)
+	}
+	return nil
+}
+
+// library compares the records of a root with the library.
+func (v *verification) library(ctx context.Context, q *queue.Queue, client *imagekit.Client, root *openRoot) error {
+	s := &uploader.Survey{Client: client, Queue: q, RootID: root.state.ID, Folder: root.config.Folder, Skip: root.config.Removal.TrashFolder}
+	defer func() { v.report.APICalls += s.Calls }()
+	if v.sample > 0 {
+		for f, err := range q.Sample(ctx, root.state.ID, v.sample) {
+			if err == nil {
+				err = v.ask(ctx, s, f)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := s.Run(ctx, func(found []queue.Found) error { return v.page(ctx, q, found) }); err != nil {
+		return err
+	}
+	// What no listing has shown is asked for by itself: no listing is a proof.
+	for f, err := range q.Unseen(ctx, root.state.ID) {
+		if err == nil {
+			err = v.ask(ctx, s, f)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// page compares a page of listed files with their records.
+func (v *verification) page(ctx context.Context, q *queue.Queue, found []queue.Found) error {
+	matched, err := q.MatchAll(ctx, found)
+	if err != nil {
+		return err
+	}
+	for i := range matched {
+		m := &matched[i]
+		if m.File == 0 {
+			v.report.OnlyThere++
+			if v.all || len(v.report.There) < maxListed {
+				v.report.There = append(v.report.There, m.Found.RemotePath)
+			}
+			continue
+		}
+		v.report.Checked++
+		d := difference{Root: v.roots[m.Place.RootID].Path, Path: display(m.Place.Path), RemotePath: m.Found.RemotePath, FileID: m.Found.FileID}
+		switch m.Match {
+		case queue.OtherFileID:
+			v.replaced(d, m.File, &m.Found.Location)
+		case queue.OtherSize:
+			v.otherSize(d, m.File, m.Size, m.Found.Size, m.Found.FileID)
+		}
+	}
+	return nil
+}
+
+// ask compares one record with what the library says of its fileId.
+func (v *verification) ask(ctx context.Context, s *uploader.Survey, f *state.File) error {
+	asset, err := s.Details(ctx, f.FileID)
+	if err != nil {
+		return err
+	}
+	v.report.Checked++
+	root := v.roots[f.RootID]
+	if root == nil {
+		return nil
+	}
+	d := difference{Root: root.Path, Path: display(f.Path), RemotePath: f.RemotePath, FileID: f.FileID}
+	switch {
+	case asset == nil:
+		d.Kind, d.Detail, d.Repair = diffMissing, "the library has no file of that fileId", "its record is removed, and it is uploaded again"
+		v.add(d, repair{kind: diffMissing, file: f.ID, fileID: f.FileID})
+	case asset.FilePath != f.RemotePath:
+		d.Kind, d.Detail, d.Repair = diffMoved, "it is at "+asset.FilePath+" in the library", "its record follows it"
+		v.add(d, repair{kind: diffMoved, file: f.ID, fileID: f.FileID, at: locationOf(asset)})
+	case asset.Size != f.Stat.Size:
+		v.otherSize(d, f.ID, f.Stat.Size, asset.Size, f.FileID)
+	}
+	return nil
+}
+
+func locationOf(a *imagekit.Asset) *queue.Location {
+	return &queue.Location{FileID: a.FileID, VersionID: a.VersionID, Name: a.Name, RemotePath: a.FilePath, URL: a.URL, ThumbnailURL: a.ThumbnailURL, Response: a.Raw}
+}
+
+func (v *verification) replaced(d difference, file int64, at *queue.Location) {
+	d.Kind, d.Detail, d.Repair = diffReplaced, "another file of the same size is at its path", "its record takes the fileId"
+	v.add(d, repair{kind: diffReplaced, file: file, at: at})
+}
+
+func (v *verification) otherSize(d difference, file, here, there int64, fileID string) {
+	d.Kind, d.Repair = diffSize, "it is uploaded as a new version"
+	d.Detail = fmt.Sprintf("%s bytes are recorded, %s are in the library", humanize.Comma(here), humanize.Comma(there))
+	v.add(d, repair{kind: diffSize, file: file, fileID: fileID})
+}
+
+func (v *verification) add(d difference, r repair) {
+	v.report.Differ[d.Kind]++
+	if v.all || len(v.report.First) < maxListed {
+		v.report.First = append(v.report.First, d)
+	}
+	if r.kind != "" {
+		v.repairs = append(v.repairs, r)
+	}
+}
+
+// disk compares the disk with the records: what a backfill would do.
+func (v *verification) disk(ctx context.Context, cfg *config.Config, db *state.DB, q *queue.Queue, roots []openRoot) error {
+	o := uploader.Options{Log: zap.NewNop()}
+	for i := range roots {
+		s := watcher.NewScanner(q, roots[i].scanOptions(cfg.Limits))
+		if err := s.Run(ctx); err != nil {
+			return err
+		}
+		report := s.Report()
+		v.report.Files += report.Files
+		for _, problem := range report.Problem {
+			v.add(difference{Kind: diffLocal, Root: roots[i].config.Path, Path: display(problem.Path), Detail: "unreadable: " + problem.Err.Error(), Repair: "make it readable"}, repair{})
+		}
+		o.Roots = append(o.Roots, roots[i].uploadRoot(cfg.Limits))
+	}
+	_, err := uploader.New(db, q, o).Plan(ctx, nil, func(s uploader.Step) {
+		if s.Do == uploader.StepTouch {
+			return
+		}
+		v.add(difference{Kind: diffLocal, Root: v.roots[s.RootID].Path, Path: display(s.Path), RemotePath: s.Remote, Detail: "to do: " + headings[s.Do], Repair: "backfill"}, repair{})
+	})
+	if err != nil {
+		return err
+	}
+	for item, err := range q.List(ctx, rootIDs(roots), queue.Failed) {
+		if err != nil {
+			return err
+		}
+		v.add(difference{Kind: diffLocal, Root: v.roots[item.RootID].Path, Path: display(item.Path), Detail: "failed: " + item.Reason, Repair: "backfill tries again"}, repair{})
+	}
+	for _, id := range rootIDs(roots) {
+		standing, err := q.Standing(ctx, id)
+		if err != nil {
+			return err
+		}
+		v.report.Kept += standing.Absent + standing.Kept
+	}
+	return nil
+}
+
+func (v *verification) print() error {
+	r := &v.report
+	if v.json {
+		enc := json.NewEncoder(v.out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(r)
+	}
+	if r.InStep {
+		fmt.Fprintf(v.out, "In step: %s; %s checked with %s of the API.\n", files(r.Files), quantity(r.Checked, "record"), quantity(r.APICalls, "call"))
+	} else {
+		fmt.Fprintf(v.out, "Not in step: %s in %s; %s checked with %s of the API.\n", quantity(sum(r.Differ), "difference"), files(r.Files),
+			quantity(r.Checked, "record"), quantity(r.APICalls, "call"))
+		fmt.Fprintf(v.out, "  %s\n", counts(r.Differ))
+	}
+	for _, d := range r.First {
+		fmt.Fprintf(v.out, "      %s (%s): %s; mended by: %s\n", d.Path, d.RemotePath, d.Detail, d.Repair)
+	}
+	if rest := sum(r.Differ) - int64(len(r.First)); rest > 0 {
+		fmt.Fprintf(v.out, "      and %s more (--all)\n", humanize.Comma(rest))
+	}
+	if r.Kept > 0 {
+		fmt.Fprintf(v.out, "  %s gone or left out here; their copies are in the library\n", files(r.Kept))
+	}
+	if r.OnlyThere > 0 {
+		fmt.Fprintf(v.out, "  %s only in the library; nothing is done about them\n", files(r.OnlyThere))
+	}
+	for _, path := range r.There {
+		fmt.Fprintf(v.out, "      %s\n", path)
+	}
+	return nil
+}
+
+// mend mends the records, and does the backfill that is due then.
+func (v *verification) mend(ctx context.Context, cfg *config.Config, path string, client *imagekit.Client) error {
+	if err := v.mendRecords(ctx, path); err != nil {
+		return err
+	}
+	result, err := v.sync(ctx, cfg, client, path)
+	if err != nil {
+		return err
+	}
+	if v.json {
+		return result.exit()
+	}
+	if err := v.backfill.report(result); err != nil {
+		return err
+	}
+	return result.exit()
+}
+
+func (v *verification) mendRecords(ctx context.Context, path string) error {
+	db, err := openState(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	q := newQueue(db)
+	for _, r := range v.repairs {
+		var err error
+		switch r.kind {
+		case diffMissing:
+			err = q.LostAsset(ctx, r.file, r.fileID)
+		case diffMoved, diffReplaced:
+			err = q.Locate(ctx, r.file, r.at)
+			if errors.Is(err, state.ErrRemoteTaken) {
+				err = q.LostAsset(ctx, r.file, r.fileID)
+			}
+		case diffSize:
+			err = q.Suspect(ctx, r.file, r.fileID)
+		}
+		if err != nil {
+			return exit(exitFailed, err)
+		}
+	}
+	return nil
+}

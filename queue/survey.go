@@ -1,0 +1,238 @@
+package queue
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+
+	"iksync/state"
+)
+
+// Found is a file that the library lists.
+type Found struct {
+	Location
+	Size          int64 // bytes
+	Width, Height int64 // pixels; 0 where ImageKit gave none
+	FileType      string
+	Hash          state.Hash // of its content, where that was compared; else zero
+}
+
+// Match is what is known here of a file that the library lists.
+type Match int
+
+// The matches.
+const (
+	Unknown     Match = iota // nothing
+	Recorded                 // its record
+	Adoptable                // a job for just that path and size
+	OtherSize                // a record or a job of its path, of another size
+	OtherFileID              // a record of its path, with another fileId and the same size
+)
+
+// Matched is a listed file and what matches it.
+type Matched struct {
+	Found *Found
+	Match Match
+	Place Place
+	Size  int64 // here
+	File  int64 // the record; 0 for a job
+}
+
+// MatchAll tells of listed files what is known of them, and notes those that have
+// records as seen.
+func (q *Queue) MatchAll(ctx context.Context, found []Found) ([]Matched, error) {
+	matched := make([]Matched, len(found))
+	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		for i := range found {
+			m := &matched[i]
+			*m = Matched{Found: &found[i]}
+			var path []byte
+			var fileID string
+			err := tx.QueryRow(`SELECT id, root_id, path, size, file_id FROM files WHERE remote_path = ?`, found[i].RemotePath).
+				Scan(&m.File, &m.Place.RootID, &path, &m.Size, &fileID)
+			switch {
+			case err == nil && fileID == found[i].FileID && m.Size == found[i].Size:
+				m.Match = Recorded
+			case err == nil && m.Size == found[i].Size:
+				m.Match = OtherFileID
+			case err == nil:
+				m.Match = OtherSize
+			case errors.Is(err, sql.ErrNoRows):
+				err = tx.QueryRow(`SELECT root_id, path, size FROM jobs WHERE remote_path = ? AND state IN (0, 2) AND leased = 0`, found[i].RemotePath).
+					Scan(&m.Place.RootID, &path, &m.Size)
+				if errors.Is(err, sql.ErrNoRows) {
+					err = nil
+				} else if m.Match = OtherSize; m.Size == found[i].Size {
+					m.Match = Adoptable
+				}
+			}
+			if err == nil && m.File != 0 {
+				err = tx.Exec(`INSERT OR IGNORE INTO seen (file) VALUES (?)`, m.File)
+			}
+			if err != nil {
+				return fmt.Errorf("look for what is at %s: %w", found[i].RemotePath, err)
+			}
+			m.Place.Path = string(path)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return matched, nil
+}
+
+// Adopt records listed files as those of the jobs for their paths, which are
+// removed; and true for each that was adopted. Their content was not compared,
+// unless found has its hash: see [state.File].
+func (q *Queue) Adopt(ctx context.Context, found []*Found) (adopted []bool, err error) {
+	err = q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
+		adopted = make([]bool, len(found))
+		now := q.now()
+		for i, f := range found {
+			var path []byte
+			var job, dev, ino int64
+			file := state.File{
+				Hash: f.Hash, FileID: f.FileID, VersionID: f.VersionID, Name: f.Name, RemotePath: f.RemotePath, URL: f.URL, ThumbnailURL: f.ThumbnailURL,
+				Width: f.Width, Height: f.Height, FileType: f.FileType, Response: f.Response, UploadedAt: now, CheckedAt: now,
+			}
+			err := tx.QueryRow(`SELECT id, root_id, path, size, mtime_ns, ctime_ns, dev, ino FROM jobs WHERE remote_path = ? AND state IN (0, 2) AND leased = 0 AND size = ?`,
+				f.RemotePath, f.Size).Scan(&job, &file.RootID, &path, &file.Stat.Size, &file.Stat.MtimeNs, &file.Stat.CtimeNs, &dev, &ino)
+			if errors.Is(err, sql.ErrNoRows) {
+				continue
+			}
+			file.Path, file.Stat.Dev, file.Stat.Ino = string(path), uint64(dev), uint64(ino)
+			if err == nil {
+				err = tx.PutFile(&file)
+			}
+			if err == nil {
+				err = q.dealias(tx, &file)
+			}
+			if err == nil {
+				err = tx.Exec(`DELETE FROM jobs WHERE id = ?`, job)
+			}
+			if err != nil {
+				return fmt.Errorf("adopt %s: %w", f.RemotePath, err)
+			}
+			adopted[i] = true
+		}
+		return nil
+	})
+	return adopted, err
+}
+
+// NextFolder returns a folder of a root's survey that has not been listed, "" when
+// there is none. A survey begins with the first.
+func (q *Queue) NextFolder(ctx context.Context, rootID int64, first string) (folder string, err error) {
+	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		var begun bool
+		err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM survey WHERE root_id = ?)`, rootID).Scan(&begun)
+		if err == nil && !begun {
+			err = tx.Exec(`INSERT INTO survey (root_id, folder, listed) VALUES (?, ?, 0)`, rootID, first)
+		}
+		if err != nil {
+			return err
+		}
+		err = tx.QueryRow(`SELECT folder FROM survey WHERE root_id = ? AND listed = 0 ORDER BY folder LIMIT 1`, rootID).Scan(&folder)
+		if errors.Is(err, sql.ErrNoRows) {
+			folder, err = "", nil
+		}
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("survey of the library: %w", err)
+	}
+	return folder, nil
+}
+
+// Listed notes that a folder of a root's survey was listed, and what folders are in it.
+func (q *Queue) Listed(ctx context.Context, rootID int64, folder string, inside []string) error {
+	return q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		for _, sub := range inside {
+			if err := tx.Exec(`INSERT OR IGNORE INTO survey (root_id, folder, listed) VALUES (?, ?, 0)`, rootID, sub); err != nil {
+				return err
+			}
+		}
+		return tx.Exec(`INSERT INTO survey (root_id, folder, listed) VALUES (?, ?, 1) ON CONFLICT (root_id, folder) DO UPDATE SET listed = 1`, rootID, folder)
+	})
+}
+
+// EndSurvey forgets a root's survey.
+func (q *Queue) EndSurvey(ctx context.Context, rootID int64) error {
+	return q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		if err := tx.Exec(`DELETE FROM seen`); err != nil {
+			return err
+		}
+		return tx.Exec(`DELETE FROM survey WHERE root_id = ?`, rootID)
+	})
+}
+
+// Unseen returns the records of a root that no listing of the survey has shown.
+// The sequence ends after the first error.
+func (q *Queue) Unseen(ctx context.Context, rootID int64) iter.Seq2[*state.File, error] {
+	return q.db.FilesWhere(ctx, `f.root_id = ? AND NOT EXISTS (SELECT 1 FROM seen s WHERE s.file = f.id) ORDER BY f.path`, rootID)
+}
+
+// Sample returns up to n records of a root, any.
+func (q *Queue) Sample(ctx context.Context, rootID int64, n int) iter.Seq2[*state.File, error] {
+	return q.db.FilesWhere(ctx, `f.id IN (SELECT id FROM files WHERE root_id = ? ORDER BY random() LIMIT ?)`, rootID, n)
+}
+
+// FoldersToSend returns folders of the library that ready jobs of a root send files
+// into, up to n.
+func (q *Queue) FoldersToSend(ctx context.Context, rootID int64, n int, folderOf func(remote string) string) ([]string, error) {
+	rows, err := q.db.Query(ctx, `SELECT remote_path FROM jobs WHERE root_id = ? AND state IN (0, 2) AND remote_path IS NOT NULL ORDER BY remote_path`, rootID)
+	if err != nil {
+		return nil, fmt.Errorf("read the queue: %w", err)
+	}
+	defer rows.Close()
+	var folders []string
+	for rows.Next() && len(folders) < n {
+		var remote string
+		if err := rows.Scan(&remote); err != nil {
+			return nil, fmt.Errorf("read the queue: %w", err)
+		}
+		if folder := folderOf(remote); len(folders) == 0 || folders[len(folders)-1] != folder {
+			folders = append(folders, folder)
+		}
+	}
+	return folders, rows.Err()
+}
+
+// Suspect lets a record be compared anew: its asset is not what was recorded. The
+// next scan queues its file, which is sent again. The asset must still be fileID.
+func (q *Queue) Suspect(ctx context.Context, file int64, fileID string) error {
+	err := q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
+		return tx.Exec(`UPDATE files SET mtime_ns = 0, ctime_ns = 0, ino = 0, hash = zeroblob(16) WHERE id = ? AND file_id = ?`, file, fileID)
+	})
+	if err != nil {
+		return fmt.Errorf("mark a record to be compared anew: %w", err)
+	}
+	return nil
+}
+
+// LostAsset removes a record whose asset is not in the library any more, if it is
+// still the record of that fileId.
+func (q *Queue) LostAsset(ctx context.Context, file int64, fileID string) error {
+	f, err := q.db.FileByID(ctx, file)
+	if err != nil || f == nil || f.FileID != fileID {
+		return err
+	}
+	return q.Lost(ctx, file)
+}
+
+// Learn records the hash of a content that was adopted without one and is
+// unchanged since, and removes the job.
+func (q *Queue) Learn(job *Job, st state.Stat, hash state.Hash, done func(error)) {
+	q.db.WriteLater(state.Durable, func(tx *state.Tx) error {
+		if err := tx.TouchFile(job.RootID, job.Path, st, q.now()); err != nil {
+			return err
+		}
+		if err := tx.Exec(`UPDATE files SET hash = ? WHERE root_id = ? AND path = ?`, hash[:], job.RootID, []byte(job.Path)); err != nil {
+			return fmt.Errorf("record the content of %q: %w", job.Path, err)
+		}
+		return q.remove(tx, job)
+	}, done)
+}

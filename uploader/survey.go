@@ -1,0 +1,174 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"path"
+	"time"
+
+	"iksync/queue"
+	"iksync/state"
+	"iksync/uploader/imagekit"
+)
+
+// Survey lists the library below the folder of a root, folder by folder, and can
+// be broken off and gone on with: what is left is in the state file.
+type Survey struct {
+	Client *imagekit.Client
+	Queue  *queue.Queue
+	RootID int64
+	Folder string
+	// Skip is a folder that is left out, as the trash is.
+	Skip string
+	// Calls counts the calls of the API.
+	Calls int64
+}
+
+// maxAsked bounds how often one call is repeated.
+const maxAsked = 6
+
+// ask repeats a call that failed for a while.
+func (s *Survey) ask(ctx context.Context, call func() error) error {
+	for n := 0; ; n++ {
+		s.Calls++
+		err := call()
+		var api *imagekit.Error
+		if err == nil || ctx.Err() != nil || n >= maxAsked || !errors.As(err, &api) {
+			return err
+		}
+		switch api.Class {
+		case imagekit.Transient, imagekit.Throttled, imagekit.Offline:
+			pause(ctx, max(api.RetryAfter, backoff(n, firstRetry, longPause)))
+		default:
+			return err
+		}
+	}
+}
+
+// Run lists every folder and hands each page of files to visit.
+func (s *Survey) Run(ctx context.Context, visit func([]queue.Found) error) error {
+	for ctx.Err() == nil {
+		folder, err := s.Queue.NextFolder(ctx, s.RootID, s.Folder)
+		if err != nil || folder == "" {
+			return err
+		}
+		inside, err := s.List(ctx, folder, visit)
+		if err != nil {
+			return err
+		}
+		if err := s.Queue.Listed(ctx, s.RootID, folder, inside); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// List lists one folder, page by page, and returns the folders in it.
+func (s *Survey) List(ctx context.Context, folder string, visit func([]queue.Found) error) (inside []string, err error) {
+	for skip := 0; ; skip += imagekit.MaxPage {
+		var page []imagekit.Entry
+		err := s.ask(ctx, func() (err error) {
+			page, err = s.Client.List(ctx, folder, skip, imagekit.MaxPage)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", folder, err)
+		}
+		found := make([]queue.Found, 0, len(page))
+		for _, e := range page {
+			if !e.Folder {
+				a := e.Asset
+				found = append(found, queue.Found{Location: *location(a), Size: a.Size, Width: a.Width, Height: a.Height, FileType: a.FileType})
+			} else if e.Path != s.Skip {
+				inside = append(inside, e.Path)
+			}
+		}
+		if err := visit(found); err != nil {
+			return nil, err
+		}
+		if len(page) < imagekit.MaxPage {
+			return inside, nil
+		}
+	}
+}
+
+// Details asks for the asset of a record by its id; nil when it is not in the library.
+func (s *Survey) Details(ctx context.Context, fileID string) (asset *imagekit.Asset, err error) {
+	err = s.ask(ctx, func() (err error) {
+		asset, err = s.Client.Details(ctx, fileID)
+		return err
+	})
+	return asset, err
+}
+
+// Again lists once more the folders that files of the root would be sent to: what
+// is new in the library may be missing from one listing. It looks at n at most.
+func (s *Survey) Again(ctx context.Context, n int, visit func([]queue.Found) error) error {
+	folders, err := s.Queue.FoldersToSend(ctx, s.RootID, n, path.Dir)
+	if err != nil || len(folders) == 0 {
+		return err
+	}
+	pause(ctx, 2*time.Second)
+	for _, folder := range folders {
+		if _, err := s.List(ctx, folder, visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ContentOf downloads a file of the library and returns its hash. The original
+// is asked for: what ImageKit delivers otherwise is optimised.
+func (s *Survey) ContentOf(ctx context.Context, f *queue.Found) (state.Hash, error) {
+	original, err := originalURL(f.URL)
+	if err != nil {
+		return state.Hash{}, err
+	}
+	var sum state.Hash
+	err = s.ask(ctx, func() error {
+		body, err := s.Client.Download(ctx, original)
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		h := newHashing(body)
+		n, err := io.Copy(io.Discard, &untilDone{ctx: ctx, r: io.LimitReader(h, f.Size+1)})
+		if err != nil {
+			return err
+		}
+		if n != f.Size {
+			return fmt.Errorf("%w: %s has %d bytes, and is listed with %d", errWrongAnswer, f.RemotePath, n, f.Size)
+		}
+		sum = h.sum()
+		return nil
+	})
+	return sum, err
+}
+
+func originalURL(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", fmt.Errorf("the URL of a file can't be read: %w", err)
+	}
+	q := u.Query()
+	q.Set("tr", "orig-true")
+	u.RawQuery = q.Encode()
+	return u.String(), nil
+}
+
+// LocalContent hashes a file of a root. A file of another size than the given is
+// one that changed: an error.
+func (r *Root) LocalContent(ctx context.Context, local string, size int64) (state.Hash, error) {
+	file, st, err := open(r, &queue.Job{Path: local})
+	if err != nil {
+		return state.Hash{}, err
+	}
+	defer file.Close()
+	if st.Size != size {
+		return state.Hash{}, errChanged
+	}
+	return contentOf(ctx, file, st)
+}
