@@ -32,14 +32,13 @@ func (m *Move) Place() Place { return Place{m.RootID, m.Path} }
 const moveColumns = `j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino, j.remote_path, j.attempts, j.priority, j.donor`
 
 // Undecided returns a move of which nobody has looked yet whether it is one of a
-// whole directory; nil when there is none.
-func (q *Queue) Undecided(ctx context.Context, roots []int64) (*Move, error) {
-	m, _, err := q.nextMove(ctx, roots, 1)
-	return m, err
+// whole directory; nil when there is none. next is then when the earliest backoff
+// ends; the zero time when none waits.
+func (q *Queue) Undecided(ctx context.Context, roots []int64) (m *Move, next time.Time, err error) {
+	return q.nextMove(ctx, roots, 1)
 }
 
-// NextMove returns the next move of a single file; nil when there is none. next
-// is then when the earliest backoff ends; the zero time when none waits.
+// NextMove is Undecided for moves of single files.
 func (q *Queue) NextMove(ctx context.Context, roots []int64) (m *Move, next time.Time, err error) {
 	return q.nextMove(ctx, roots, 2)
 }

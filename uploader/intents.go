@@ -47,7 +47,6 @@ func (m *mover) settleIntents(ctx context.Context) error {
 			return err
 		}
 	}
-	m.silent = 0
 	return nil
 }
 
@@ -55,6 +54,7 @@ func (m *mover) settleIntents(ctx context.Context) error {
 // anything else.
 func (m *mover) unanswered(ctx context.Context, api *imagekit.Error) error {
 	p := m.p
+	m.silent++
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -64,12 +64,12 @@ func (m *mover) unanswered(ctx context.Context, api *imagekit.Error) error {
 	case imagekit.Offline:
 		p.offline(api, time.Now())
 	default:
-		if m.silent++; m.silent > maxOffline && p.o.MaxAttempts > 0 {
+		if m.silent > maxOffline && p.o.MaxAttempts > 0 {
 			p.fail(api)
 		}
-		p.o.Log.Warn("ImageKit can't say at present what became of a move; it is asked again", zap.Error(api))
-		p.gate.pause(time.Now(), max(api.RetryAfter, firstRetry))
+		p.o.Log.Warn("ImageKit does not answer what must be known before anything is moved or removed; it is asked again", zap.Error(api))
 	}
+	m.until = time.Now().Add(max(api.RetryAfter, backoff(m.silent, firstRetry, longPause)))
 	return errLater
 }
 

@@ -193,6 +193,7 @@ func (m *mover) stepTowards(ctx context.Context, f *state.File, target string) e
 	if settled := m.settleFile(ctx, i, f); settled != nil {
 		return settled
 	}
+	m.silent = 0
 	if f.RemotePath != before {
 		return nil
 	}

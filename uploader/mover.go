@@ -39,7 +39,8 @@ type mover struct {
 	removed  time.Time      // when it was last looked for what is to be removed
 	braked   map[int64]string
 	was      map[int64]string // remote path of the assets that are being moved, by job
-	silent   int              // times in a row that ImageKit could not say what became of an intent
+	silent   int              // times in a row that ImageKit did not answer what must be known
+	until    time.Time        // it is not asked before
 }
 
 func newMover(p *Pool) *mover {
@@ -66,7 +67,7 @@ func (m *mover) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		wait := pollEvery
-		if closed := m.p.gate.closedFor(time.Now()); closed > 0 {
+		if closed := max(m.p.gate.closedFor(time.Now()), time.Until(m.until)); closed > 0 {
 			wait = min(closed, pollEvery)
 		} else if next, err := m.pass(ctx); err != nil {
 			if ctx.Err() == nil {
@@ -137,9 +138,9 @@ func (m *mover) step(ctx context.Context) (did bool, next time.Time, err error) 
 			calm = append(calm, id)
 		}
 	}
-	// All roots: a directory may have been moved from one that is being scanned.
-	if len(calm) == len(m.p.o.Roots) || len(calm) > 0 && len(calm) == len(roots) {
-		mv, err := m.p.q.Undecided(ctx, calm)
+	soon := time.Now().Add(2 * restMover) // it is looked again whether it is calm
+	if len(calm) == len(roots) {          // a directory may have been moved from a root that is being scanned
+		mv, next, err := m.p.q.Undecided(ctx, calm)
 		if err != nil {
 			return false, next, err
 		}
@@ -147,10 +148,17 @@ func (m *mover) step(ctx context.Context) (did bool, next time.Time, err error) 
 			clear(m.visiting)
 			return true, next, m.decide(ctx, mv)
 		}
+		soon = next
 	}
 	mv, next, err := m.p.q.NextMove(ctx, roots)
-	if err != nil || mv == nil {
+	if err != nil {
 		return false, next, err
+	}
+	if mv == nil {
+		if next.IsZero() || !soon.IsZero() && soon.Before(next) {
+			next = soon
+		}
+		return false, next, nil
 	}
 	return true, time.Time{}, m.move(ctx, mv)
 }

@@ -153,15 +153,21 @@ func (m *mover) treeFailed(ctx context.Context, err error) error {
 	var api *imagekit.Error
 	switch {
 	case err == nil, errors.Is(err, queue.ErrBusy):
+		m.silent = 0
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.As(err, &api) && (api.Class == imagekit.File || api.Status == statusLocked):
 		m.p.o.Log.Info("ImageKit does not move the folder as a whole: its files are moved one by one", zap.Error(api))
 		return nil
+	case errors.As(err, &api) && api.Class == imagekit.Transient && m.silent >= maxMoveAttempts:
+		m.silent = 0
+		m.p.o.Log.Warn("ImageKit keeps failing for the folder as a whole: its files are moved one by one", zap.Error(api))
+		return nil
 	case errors.As(err, &api):
 		return m.unanswered(ctx, api)
 	}
+	m.silent = 0
 	return err
 }
 

@@ -92,6 +92,7 @@ func (m *mover) removeSome(ctx context.Context, r *Root) (more bool, err error) 
 	if errors.As(err, &api) {
 		return false, m.unanswered(ctx, api)
 	}
+	m.silent = 0
 	return done > 0, err
 }
 
