@@ -14,9 +14,12 @@ type Absent struct {
 	Why  state.Absence
 	// Below tells that all that was below the path is absent as well.
 	Below bool
-	// Device, when not 0, leaves records of files on other devices as they are. An
-	// empty directory is what is left where a disk is not mounted.
+	// Device, when not 0, is that of the directory that is left. Records of files on
+	// another device stay as they are: that is what is left where a disk is not
+	// mounted. But numbers of devices change, so unless the directory is empty there
+	// must be a record of a file on that device.
 	Device uint64
+	Empty  bool
 }
 
 // MarkAbsent notes of records that their files are absent. Since when is kept of
@@ -24,7 +27,17 @@ type Absent struct {
 func (q *Queue) MarkAbsent(ctx context.Context, rootID int64, absent []Absent) error {
 	return q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		now := q.now().UnixMilli()
+		numbered := make(map[uint64]bool) // devices that records are on
 		for _, a := range absent {
+			if is, asked := numbered[a.Device]; a.Device != 0 && !a.Empty && !asked {
+				if err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM files WHERE root_id = ? AND dev = ?)`, rootID, int64(a.Device)).Scan(&is); err != nil {
+					return err
+				}
+				numbered[a.Device] = is
+			}
+			if !numbered[a.Device] && !a.Empty {
+				a.Device = 0
+			}
 			err := tx.Exec(`UPDATE files SET absent = ?3, absent_at = ?4, kept = iif(absent = 0, 0, kept) WHERE root_id = ?1 AND path = ?2 AND absent <> ?3
 				AND (?5 = 0 OR dev = ?5)`, rootID, []byte(a.Path), int(a.Why), now, int64(a.Device))
 			if err == nil && a.Below {
@@ -56,22 +69,34 @@ func (q *Queue) MarkPresent(ctx context.Context, rootID int64, paths []string) e
 	})
 }
 
+// Scan is a scan of a whole root that came to its end.
+type Scan struct {
+	Began    time.Time
+	Identity []byte // of the directory
+	InStep   int64  // files that are as they are recorded, down to inode and change time
+}
+
 // Scanned notes that a scan of a whole root came to its end, and of which
-// directory: deletes are inferred from complete scans alone, and of the same
-// directory. Another directory in its place is accepted when files of it were
-// found exactly as they are recorded (inStep), down to inode and change time; else
-// nothing of the root is deleted until somebody approves.
-func (q *Queue) Scanned(ctx context.Context, rootID int64, at time.Time, identity []byte, inStep bool) error {
+// directory: removals are inferred from complete scans alone, and of the same
+// directory. Another one in its place is accepted when at once most of the records
+// were found in it; else nothing of the root is removed until it is back, or
+// somebody approves.
+func (q *Queue) Scanned(ctx context.Context, rootID int64, scan Scan) error {
 	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		var known []byte
-		if err := tx.QueryRow(`SELECT identity FROM roots WHERE id = ?`, rootID).Scan(&known); err != nil {
+		var stranger bool
+		var records int64
+		// Records that are younger than the scan may be of the other directory.
+		err := tx.QueryRow(`SELECT identity, stranger, (SELECT count(*) FROM files WHERE root_id = ?1 AND uploaded_at < ?2) FROM roots WHERE id = ?1`,
+			rootID, scan.Began.UnixMilli()).Scan(&known, &stranger, &records)
+		if err != nil {
 			return err
 		}
-		if known != nil && string(known) != string(identity) && !inStep {
-			return tx.Exec(`UPDATE roots SET scanned_at = ?, braked = ? WHERE id = ?`, at.UnixMilli(), anotherDirectory, rootID)
+		same := known != nil && (len(known) == 0 || string(known) == string(scan.Identity))
+		if !same && (stranger || 2*scan.InStep < records) {
+			return tx.Exec(`UPDATE roots SET stranger = 1 WHERE id = ?`, rootID)
 		}
-		return tx.Exec(`UPDATE roots SET scanned_at = ?, identity = ?, braked = iif(braked = ?, '', braked) WHERE id = ?`,
-			at.UnixMilli(), identity, anotherDirectory, rootID)
+		return tx.Exec(`UPDATE roots SET scanned_at = ?, identity = ?, stranger = 0 WHERE id = ?`, q.now().UnixMilli(), scan.Identity, rootID)
 	})
 	if err != nil {
 		return fmt.Errorf("note the scan of root %d: %w", rootID, err)
@@ -79,4 +104,4 @@ func (q *Queue) Scanned(ctx context.Context, rootID int64, at time.Time, identit
 	return nil
 }
 
-const anotherDirectory = "it is not the directory that was recorded: another disk, or made anew"
+const anotherDirectory = "the directory is not the one that was recorded: another disk, or made anew"

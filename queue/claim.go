@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 
 	"iksync/state"
@@ -68,7 +69,7 @@ func (q *Queue) ClaimOne(ctx context.Context, rootID int64, path string, lease t
 	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		job = nil
 		jobs, err := scanJobs(tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
-				j.remote_path, j.attempts, j.accepted, f.size, f.hash, f.version_id, f.mtime_ns
+				j.remote_path, j.attempts, j.accepted, f.size, f.hash, f.version_id, f.mtime_ns, f.ino, f.remote_path
 			FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
 			WHERE j.root_id = ? AND j.path = ? AND j.state = 0 AND j.move = 0 AND j.leased = 0 AND j.remote_path IS NOT NULL`, rootID, []byte(path)))
 		if err != nil || len(jobs) == 0 {
@@ -89,14 +90,27 @@ const stepAside = time.Second
 
 // outOfTheWay puts off jobs of files in directories that other files seem to have
 // been moved to: once there is something in the library's folder, no folder can
-// be moved there as a whole.
+// be moved there as a whole. So it does with those for folders that are being
+// moved or removed.
 func outOfTheWay(tx *state.Tx, jobs []Job, now time.Time) ([]Job, error) {
 	var undecided bool
-	if err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM jobs WHERE move = 1)`).Scan(&undecided); err != nil || !undecided {
+	if err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM jobs WHERE move = 1)`).Scan(&undecided); err != nil {
+		return nil, err
+	}
+	folders, err := foldersInWork(tx)
+	if err != nil || !undecided && len(folders) == 0 {
 		return jobs, err
 	}
 	known := make(map[Place]bool)
 	moving := func(j *Job) (bool, error) {
+		for _, folder := range folders {
+			if strings.HasPrefix(j.RemotePath, folder+"/") {
+				return true, nil
+			}
+		}
+		if !undecided {
+			return false, nil
+		}
 		for i, c := range []byte(j.Path) {
 			if c != '/' {
 				continue
@@ -132,6 +146,28 @@ func outOfTheWay(tx *state.Tx, jobs []Job, now time.Time) ([]Job, error) {
 		}
 	}
 	return free, nil
+}
+
+// foldersInWork lists the folders of the library that are about to be moved or
+// removed, and those that they become.
+func foldersInWork(tx *state.Tx) ([]string, error) {
+	rows, err := tx.Query(`SELECT source, target FROM intents WHERE kind IN (2, 6)`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var folders []string
+	for rows.Next() {
+		var source, target string
+		if err := rows.Scan(&source, &target); err != nil {
+			return nil, err
+		}
+		folders = append(folders, source)
+		if target != "" {
+			folders = append(folders, target)
+		}
+	}
+	return folders, rows.Err()
 }
 
 // jobIDs lists the ids of jobs as a JSON array.
@@ -206,7 +242,7 @@ func (l lane) priorities() (from, to int) {
 func ready(tx *state.Tx, roots string, l lane, most int, limit int64, picked []Job, now time.Time) ([]Job, error) {
 	from, to := l.priorities()
 	return scanJobs(tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
-			j.remote_path, j.attempts, j.accepted, f.size, f.hash, f.version_id, f.mtime_ns
+			j.remote_path, j.attempts, j.accepted, f.size, f.hash, f.version_id, f.mtime_ns, f.ino, f.remote_path
 		FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
 		WHERE j.state = 0 AND j.move = 0 AND j.priority BETWEEN ? AND ? AND j.not_before <= ? AND j.remote_path IS NOT NULL AND j.size < ?
 			AND (f.id IS NULL OR NOT EXISTS (SELECT 1 FROM jobs m WHERE m.donor = f.id) AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.file = f.id))
@@ -226,9 +262,10 @@ func scanJobs(rows *sql.Rows, err error) ([]Job, error) {
 		var path, accepted, hash []byte
 		var dev, ino int64
 		var remote, version sql.NullString
-		var size, mtime sql.NullInt64
+		var size, mtime, fileIno sql.NullInt64
+		var place sql.NullString
 		if err := rows.Scan(&j.ID, &j.RootID, &path, &j.Gen, &j.Stat.Size, &j.Stat.MtimeNs, &j.Stat.CtimeNs, &dev, &ino,
-			&remote, &j.Attempts, &accepted, &size, &hash, &version, &mtime); err != nil {
+			&remote, &j.Attempts, &accepted, &size, &hash, &version, &mtime, &fileIno, &place); err != nil {
 			return nil, err
 		}
 		j.Path, j.RemotePath = string(path), remote.String
@@ -238,6 +275,8 @@ func scanJobs(rows *sql.Rows, err error) ([]Job, error) {
 		}
 		if len(hash) == len(j.Hash) {
 			j.Recorded, j.Size, j.MtimeNs, j.Hash, j.VersionID = true, size.Int64, mtime.Int64, state.Hash(hash), version.String
+			j.Displaced = uint64(fileIno.Int64) != j.Stat.Ino
+			j.RemotePath = place.String // it may have been moved since the job was made
 		}
 		jobs = append(jobs, j)
 	}
@@ -270,12 +309,20 @@ func (q *Queue) Renew(ctx context.Context, jobIDs []int64, lease time.Duration) 
 	return nil
 }
 
+// doubt makes a record one that no file matches.
+const doubt = `UPDATE files SET mtime_ns = 0, ctime_ns = 0, ino = 0, hash = zeroblob(16)`
+
 // Recover makes every leased job ready again. Only the process that holds the
 // state file's lock may call it, before its workers start: then the leases are
 // those of a process that died.
 func (q *Queue) Recover(ctx context.Context) (int64, error) {
 	var n int64
 	err := q.db.Write(ctx, state.Durable, func(tx *state.Tx) (err error) {
+		// What the dead process has sent may have come, so the records of these don't
+		// tell any more what the library has: the files are sent again whatever they are by now.
+		if err := tx.Exec(doubt + ` WHERE id IN (SELECT f.id FROM jobs j CROSS JOIN files f ON f.root_id = j.root_id AND f.path = j.path WHERE j.leased <> 0)`); err != nil {
+			return err
+		}
 		n, err = tx.ExecRows(`UPDATE jobs SET leased = 0, not_before = 0 WHERE leased <> 0`)
 		return err
 	})

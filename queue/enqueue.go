@@ -47,17 +47,18 @@ func (q *Queue) Enqueue(ctx context.Context, changes []Change) (Enqueued, error)
 // A leased job stays leased; its worker will find its generation raised.
 //
 // m.d is the donor: the record of another path whose file this seems to be, by
-// its size and modification time, and best of all by its inode. Each gives to
-// one job, but one of the same inode comes before one that only looks alike.
+// its size and modification time, and best of all by its inode. To files that only
+// look alike it gives once; of several with its inode some are not there any more.
 // Then the job is a move, which is looked into before anything is sent; and the
 // remote path may be the donor's.
 const insertJob = `
 INSERT INTO jobs (root_id, path, gen, state, leased, priority, not_before, attempts,
 	size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at, donor, move)
 SELECT ?1, ?2, 1, ?3, 0, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, '', ?13, ?13, m.d, m.d IS NOT NULL
-FROM (SELECT (SELECT f.id FROM files f WHERE f.mtime_ns = ?6 AND f.size = ?5 AND ?3 = 0 AND NOT (f.root_id = ?1 AND f.path = ?2)
-	AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.donor = f.id AND NOT (o.root_id = ?1 AND o.path = ?2) AND (o.ino = f.ino OR f.ino <> ?9))
-	ORDER BY f.ino = ?9 DESC LIMIT 1) AS d) AS m
+FROM (SELECT coalesce(
+		(SELECT f.id FROM files f WHERE f.mtime_ns = ?6 AND f.size = ?5 AND ?3 = 0 AND NOT (f.root_id = ?1 AND f.path = ?2) AND f.ino = ?9 LIMIT 1),
+		(SELECT f.id FROM files f WHERE f.mtime_ns = ?6 AND f.size = ?5 AND ?3 = 0 AND NOT (f.root_id = ?1 AND f.path = ?2)
+			AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.donor = f.id AND NOT (o.root_id = ?1 AND o.path = ?2)) LIMIT 1)) AS d) AS m
 WHERE NOT EXISTS (SELECT 1 FROM files WHERE root_id = ?1 AND path = ?2
 		AND (remote_path <> ?10 OR size = ?5 AND mtime_ns = ?6 AND ctime_ns = ?7 AND ino = ?9))
 	AND NOT EXISTS (SELECT 1 FROM files WHERE remote_path = ?10 AND NOT (root_id = ?1 AND path = ?2) AND id IS NOT m.d)

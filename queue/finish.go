@@ -79,7 +79,7 @@ func (q *Queue) evict(tx *state.Tx, job *Job, file *state.File, cause error) err
 	now := q.now().UnixMilli()
 	if owner != nil {
 		// The owner's stat is set to one that no file has, so that its content is compared and sent again.
-		err := tx.Exec(`UPDATE files SET mtime_ns = 0, ctime_ns = 0, ino = 0, hash = zeroblob(16) WHERE remote_path = ?`, file.RemotePath)
+		err := tx.Exec(doubt+` WHERE remote_path = ?`, file.RemotePath)
 		if err == nil {
 			err = tx.Exec(`INSERT INTO jobs (root_id, path, gen, state, leased, priority, not_before, attempts,
 					size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at)
@@ -108,6 +108,8 @@ type Failure struct {
 	// Stored, when not nil, is recorded all the same: ImageKit has stored something
 	// that is not what the file is by now. Its Stat must be one that no file has.
 	Stored *state.File
+	// Doubt tells that the library may have another content by now than is recorded.
+	Doubt bool
 	// Accepted is the content that ImageKit took without naming a fileId yet.
 	Accepted *state.Hash
 }
@@ -116,7 +118,7 @@ type Failure struct {
 // or is a dead letter.
 func (q *Queue) Fail(job *Job, f Failure, done func(error)) {
 	durability := state.Relaxed
-	if f.Stored != nil {
+	if f.Stored != nil || f.Doubt {
 		durability = state.Durable
 	}
 	q.db.WriteLater(durability, func(tx *state.Tx) error { return q.fail(tx, job, f) }, done)
@@ -127,6 +129,11 @@ func (q *Queue) fail(tx *state.Tx, job *Job, f Failure) error {
 		// Where it lies on another path's asset, that path has the fileId already.
 		if err := tx.PutFile(f.Stored); err != nil && !errors.Is(err, state.ErrRemoteTaken) {
 			return err
+		}
+	}
+	if f.Doubt {
+		if err := tx.Exec(doubt+` WHERE root_id = ? AND path = ?`, job.RootID, []byte(job.Path)); err != nil {
+			return fmt.Errorf("note the doubt about %q: %w", job.Path, err)
 		}
 	}
 	next, attempts := Ready, 1

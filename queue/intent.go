@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"iksync/state"
 )
@@ -19,6 +20,8 @@ const (
 	TrashFile  IntentKind = 3
 	DeleteFile IntentKind = 4
 	CopyFile   IntentKind = 5
+
+	RemoveFolder IntentKind = 6
 )
 
 // Place is a path below a root.
@@ -71,14 +74,7 @@ func (q *Queue) IntendAll(ctx context.Context, intents *[]*Intent) error {
 			if busy {
 				continue
 			}
-			var file any
-			if i.File != 0 {
-				file = i.File
-			}
-			err = tx.QueryRow(`INSERT INTO intents (kind, file, source, target, job, from_root, from_path, to_root, to_path, approved, created_at)
-				VALUES (?, ?, ?, ?, '', ?, ?, ?, ?, ?, ?) RETURNING id`, int(i.Kind), file, i.Source, i.Target,
-				i.From.RootID, []byte(i.From.Path), i.To.RootID, []byte(i.To.Path), i.Approved, q.now().UnixMilli()).Scan(&i.ID)
-			if err != nil {
+			if err := insertIntent(tx, i, q.now()); err != nil {
 				return err
 			}
 			written = append(written, i)
@@ -92,6 +88,16 @@ func (q *Queue) IntendAll(ctx context.Context, intents *[]*Intent) error {
 	return nil
 }
 
+func insertIntent(tx *state.Tx, i *Intent, now time.Time) error {
+	var file any
+	if i.File != 0 {
+		file = i.File
+	}
+	return tx.QueryRow(`INSERT INTO intents (kind, file, source, target, job, from_root, from_path, to_root, to_path, approved, created_at)
+		VALUES (?, ?, ?, ?, '', ?, ?, ?, ?, ?, ?) RETURNING id`, int(i.Kind), file, i.Source, i.Target,
+		i.From.RootID, []byte(i.From.Path), i.To.RootID, []byte(i.To.Path), i.Approved, now.UnixMilli()).Scan(&i.ID)
+}
+
 // busy reports whether a record may not be touched now.
 func busy(tx *state.Tx, i *Intent) (bool, error) {
 	var n int
@@ -99,10 +105,11 @@ func busy(tx *state.Tx, i *Intent) (bool, error) {
 	switch i.Kind {
 	case CopyFile:
 		return false, nil
-	case MoveFolder:
+	case MoveFolder, RemoveFolder:
 		// Jobs of its files that a worker has by now.
-		err = tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM jobs j WHERE j.leased <> 0 AND j.remote_path > ?1 AND j.remote_path < ?2)`,
-			i.Source+"/", i.Source+"0").Scan(&n)
+		err = tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM jobs j WHERE j.leased <> 0 AND (j.remote_path > ?1 AND j.remote_path < ?2 OR ?3 <> '/' AND j.remote_path > ?3 AND j.remote_path < ?4))
+			OR ?3 <> '/' AND EXISTS (SELECT 1 FROM files f WHERE f.remote_path > ?3 AND f.remote_path < ?4)`,
+			i.Source+"/", i.Source+"0", i.Target+"/", i.Target+"0").Scan(&n)
 	case MoveFile:
 		err = tx.QueryRow(`SELECT NOT EXISTS (SELECT 1 FROM files f WHERE f.id = ?1 AND f.remote_path = ?2)
 			OR EXISTS (SELECT 1 FROM intents i WHERE i.file = ?1)
@@ -231,6 +238,12 @@ func (q *Queue) Removed(ctx context.Context, i *Intent, at string) error {
 	return q.settle(ctx, i, func(tx *state.Tx) error {
 		err := tx.Exec(`INSERT INTO removed (root_id, path, file_id, remote_path, trash_path, size, hash, approved, removed_at)
 			SELECT root_id, path, file_id, remote_path, ?2, size, hash, ?3, ?4 FROM files WHERE id = ?1`, i.File, at, i.Approved, q.now().UnixMilli())
+		if err == nil { // one that is back by now is uploaded again
+			err = tx.Exec(`INSERT OR IGNORE INTO jobs (root_id, path, gen, state, leased, priority, not_before, attempts,
+					size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at)
+				SELECT root_id, path, 1, 0, 0, 0, 0, 0, size, mtime_ns, ctime_ns, dev, ino, remote_path, '', '', '', ?2, ?2 FROM files WHERE id = ?1 AND absent = 0`,
+				i.File, q.now().UnixMilli())
+		}
 		if err == nil {
 			err = tx.Exec(`DELETE FROM files WHERE id = ?`, i.File)
 		}
@@ -245,7 +258,7 @@ func (q *Queue) HasMoves(ctx context.Context, roots []int64) (has bool, err erro
 	if err != nil {
 		return false, err
 	}
-	rows, err := q.db.Query(ctx, `SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 0 AND move <> 0 AND root_id IN (SELECT value FROM json_each(?)))
+	rows, err := q.db.Query(ctx, `SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 0 AND move <> 0 AND +root_id IN (SELECT value FROM json_each(?)))
 		OR EXISTS (SELECT 1 FROM intents)`, string(ids))
 	if err != nil {
 		return false, fmt.Errorf("look for moves: %w", err)
@@ -257,14 +270,20 @@ func (q *Queue) HasMoves(ctx context.Context, roots []int64) (has bool, err erro
 	return has, errors.Join(err, rows.Err())
 }
 
-// Identify records the ids and URLs of the asset at a remote path, where a record
-// has that path.
-func (q *Queue) Identify(ctx context.Context, at *Location) error {
-	return q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
-		var file int64
-		if err := tx.QueryRow(`SELECT coalesce((SELECT id FROM files WHERE remote_path = ?), 0)`, at.RemotePath).Scan(&file); err != nil || file == 0 {
+// Identify records the ids that an asset has by now, of the record with a remote
+// path; false when there is none.
+func (q *Queue) Identify(ctx context.Context, remote string, at *Location) (found bool, err error) {
+	err = q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
+		n, err := tx.ExecRows(`UPDATE files SET file_id = ?, version_id = ? WHERE remote_path = ?`, at.FileID, at.VersionID, remote)
+		if found = n > 0; err != nil || !found || len(at.Response) == 0 {
 			return err
 		}
-		return place(tx, file, at)
+		return tx.Exec(`UPDATE responses SET body = ? WHERE file_id = (SELECT id FROM files WHERE remote_path = ?)`, append([]byte{}, at.Response...), remote)
 	})
+	return found, err
+}
+
+// Reserved reports whether a remote path is a record's or a job's.
+func (q *Queue) Reserved(ctx context.Context, remote string) (is bool, err error) {
+	return q.folder(ctx, `SELECT EXISTS (SELECT 1 FROM files WHERE remote_path = ?1) OR EXISTS (SELECT 1 FROM jobs WHERE remote_path = ?1)`, remote)
 }

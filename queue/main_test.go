@@ -19,9 +19,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fixture is a queue in a real state file, with one root.
 type fixture struct {
 	testing.TB
-	db   *state.DB
-	q    *queue.Queue
-	root int64
+	db    *state.DB
+	q     *queue.Queue
+	root  int64
+	there string // which directory is in place of the root
 }
 
 func open(t testing.TB) *fixture {

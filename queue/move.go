@@ -23,13 +23,15 @@ type Move struct {
 	Remote   string // where the asset is to go
 	Attempts int
 	Priority int
-	Donor    *state.File
+	// NotBefore is when it may be tried again.
+	NotBefore time.Time
+	Donor     *state.File
 }
 
 // Place is where the file is by now.
 func (m *Move) Place() Place { return Place{m.RootID, m.Path} }
 
-const moveColumns = `j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino, j.remote_path, j.attempts, j.priority, j.donor`
+const moveColumns = `j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino, j.remote_path, j.attempts, j.priority, j.not_before, j.donor`
 
 // Undecided returns a move of which nobody has looked yet whether it is one of a
 // whole directory; nil when there is none. next is then when the earliest backoff
@@ -57,12 +59,12 @@ func (q *Queue) nextMove(ctx context.Context, roots []int64, kind int) (m *Move,
 		now := q.now()
 		var err error
 		m, err = oneMove(tx, `SELECT `+moveColumns+` FROM jobs j WHERE j.state = 0 AND j.move = ? AND j.not_before <= ? AND j.leased = 0
-			AND j.root_id IN (SELECT value FROM json_each(?)) ORDER BY j.not_before, j.id LIMIT 1`, kind, now.UnixMilli(), string(ids))
+			AND +j.root_id IN (SELECT value FROM json_each(?)) ORDER BY j.not_before, j.id LIMIT 1`, kind, now.UnixMilli(), string(ids))
 		if err != nil || m != nil {
 			return err
 		}
 		var ms sql.NullInt64
-		err = tx.QueryRow(`SELECT min(j.not_before) FROM jobs j WHERE j.state = 0 AND j.move = ? AND j.root_id IN (SELECT value FROM json_each(?))`,
+		err = tx.QueryRow(`SELECT min(j.not_before) FROM jobs j WHERE j.state = 0 AND j.move = ? AND +j.root_id IN (SELECT value FROM json_each(?))`,
 			kind, string(ids)).Scan(&ms)
 		if ms.Valid {
 			next = time.UnixMilli(ms.Int64)
@@ -93,16 +95,17 @@ func (q *Queue) MoveOf(ctx context.Context, donor int64) (m *Move, err error) {
 func oneMove(tx *state.Tx, query string, args ...any) (*Move, error) {
 	var m Move
 	var path []byte
-	var dev, ino, donor int64
+	var dev, ino, donor, notBefore int64
 	var remote sql.NullString
 	err := tx.QueryRow(query, args...).Scan(&m.JobID, &m.RootID, &path, &m.Gen, &m.Stat.Size, &m.Stat.MtimeNs, &m.Stat.CtimeNs, &dev, &ino,
-		&remote, &m.Attempts, &m.Priority, &donor)
+		&remote, &m.Attempts, &m.Priority, &notBefore, &donor)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
+	m.NotBefore = time.UnixMilli(notBefore)
 	m.Path, m.Remote, m.Stat.Dev, m.Stat.Ino = string(path), remote.String, uint64(dev), uint64(ino)
 	m.Donor, err = tx.FileByID(donor)
 	if err == nil && m.Donor == nil {
@@ -129,19 +132,20 @@ func (q *Queue) ToUpload(ctx context.Context, m *Move) error {
 	return nil
 }
 
-// Decide makes the move, and the others that go directly into the same directory,
-// moves of single files.
+// Decide makes the move, and the others that go directly from one directory to
+// the other, moves of single files.
 func (q *Queue) Decide(ctx context.Context, m *Move) error {
 	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		if err := tx.Exec(`UPDATE jobs SET move = 2 WHERE id = ? AND move = 1`, m.JobID); err != nil {
 			return err
 		}
-		dir := path.Dir(m.Path)
-		if dir == "." || path.Base(m.Path) != path.Base(m.Donor.Path) {
+		dir, from := path.Dir(m.Path), path.Dir(m.Donor.Path)
+		if dir == "." || from == "." || path.Base(m.Path) != path.Base(m.Donor.Path) {
 			return nil
 		}
-		return tx.Exec(`UPDATE jobs SET move = 2 WHERE move = 1 AND root_id = ?1 AND path > ?2 AND path < ?3 AND instr(substr(path, ?4), x'2f') = 0`,
-			m.RootID, []byte(dir+"/"), []byte(dir+"0"), len(dir)+2)
+		return tx.Exec(`UPDATE jobs SET move = 2 WHERE move = 1 AND root_id = ?1 AND path > ?2 AND path < ?3 AND instr(substr(path, ?4), x'2f') = 0
+			AND EXISTS (SELECT 1 FROM files f WHERE f.id = jobs.donor AND f.root_id = ?5 AND f.path > ?6 AND f.path < ?7)`,
+			m.RootID, []byte(dir+"/"), []byte(dir+"0"), len(dir)+2, m.Donor.RootID, []byte(from+"/"), []byte(from+"0"))
 	})
 	if err != nil {
 		return fmt.Errorf("queue the move of %q: %w", m.Path, err)

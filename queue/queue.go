@@ -70,6 +70,7 @@ type Job struct {
 	Recorded   bool        // the path has a record: its size, time, hash and version follow
 	Size       int64
 	MtimeNs    int64
+	Displaced  bool // the record was of another inode: perhaps that file is elsewhere by now
 	Hash       state.Hash
 	VersionID  string
 	lease      int64 // the claim's token

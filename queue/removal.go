@@ -21,7 +21,8 @@ type Removal struct {
 	After    time.Duration // since they are so
 	MaxFiles int64         // bounds of the brake; 0 is none
 	MaxShare float64
-	Limit    int // at most so many at a time
+	Limit    int    // at most so many at a time
+	Identity []byte // of the directory that is there
 }
 
 // Due is what may be taken out of the library now, and why not more.
@@ -53,11 +54,14 @@ func (q *Queue) Due(ctx context.Context, r Removal) (due Due, err error) {
 		due = Due{}
 		now := q.now()
 		before := now.Add(-r.After).UnixMilli()
-		var scanned, approvedAt, records, done, unapproved int64
-		err := tx.QueryRow(`SELECT scanned_at, approved_at, braked FROM roots WHERE id = ?`, r.RootID).Scan(&scanned, &approvedAt, &due.Braked)
+		var approvedAt, records, done, unapproved int64
+		var stranger bool
+		var known []byte
+		err := tx.QueryRow(`SELECT approved_at, braked, stranger, identity FROM roots WHERE id = ?`, r.RootID).Scan(&approvedAt, &due.Braked, &stranger, &known)
 		if err != nil {
 			return err
 		}
+		elsewhere := stranger || len(known) > 0 && string(known) != string(r.Identity)
 		err = tx.QueryRow(`SELECT count(*), coalesce(sum(f.absent_at > ?5), 0), coalesce(sum(f.absent_at > r.scanned_at), 0)`+dueWhere,
 			r.RootID, r.Gone, r.Filtered, before, approvedAt).Scan(&due.All, &unapproved, &due.Unscanned)
 		if err != nil || due.All == 0 {
@@ -75,6 +79,10 @@ func (q *Queue) Due(ctx context.Context, r Removal) (due Due, err error) {
 					return err
 				}
 			}
+		}
+		if elsewhere { // what was approved was approved for the other one
+			due.Braked = anotherDirectory
+			return nil
 		}
 		// What was approved goes first, and goes also while the brake is on.
 		due.Files, err = dueFiles(tx, r, before, ` AND f.absent_at <= r.approved_at`)
@@ -154,12 +162,8 @@ func (q *Queue) AbsentFiles(ctx context.Context, rootID int64) iter.Seq2[*state.
 // would have gone.
 func (q *Queue) Undo(ctx context.Context, at Place) (n int64, err error) {
 	err = q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
-		from, to := []byte(at.Path+"/"), []byte(at.Path+"0")
-		if at.Path == "" {
-			from, to = []byte{}, []byte{0xff, 0xff, 0xff, 0xff}
-		}
-		n, err = tx.ExecRows(`UPDATE files SET kept = 1 WHERE root_id = ? AND absent <> 0 AND kept = 0 AND (path = ? OR path > ? AND path < ?)
-			AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.file = files.id)`, at.RootID, []byte(at.Path), from, to)
+		n, err = tx.ExecRows(`UPDATE files SET kept = 1 WHERE root_id = ?1 AND absent <> 0 AND kept = 0 AND (?5 OR path = ?2 OR path > ?3 AND path < ?4)
+			AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.file = files.id)`, at.RootID, []byte(at.Path), []byte(at.Path+"/"), []byte(at.Path+"0"), at.Path == "")
 		return err
 	})
 	if err != nil {
@@ -172,8 +176,8 @@ func (q *Queue) Undo(ctx context.Context, at Place) (n int64, err error) {
 // over; takes the brake off; and accepts the directory that is there as the root's.
 func (q *Queue) Approve(ctx context.Context, rootID int64) error {
 	err := q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
-		return tx.Exec(`UPDATE roots SET approved_at = ?, braked = '', identity = iif(braked = ?, NULL, identity) WHERE id = ?`,
-			q.now().UnixMilli(), anotherDirectory, rootID)
+		return tx.Exec(`UPDATE roots SET approved_at = ?, braked = '', identity = iif(stranger, x'', identity), stranger = 0 WHERE id = ?`,
+			q.now().UnixMilli(), rootID)
 	})
 	if err != nil {
 		return fmt.Errorf("approve the removals of root %d: %w", rootID, err)
@@ -193,8 +197,8 @@ type Standing struct {
 // Standing tells how it stands with removals of a root.
 func (q *Queue) Standing(ctx context.Context, rootID int64) (s Standing, err error) {
 	rows, err := q.db.Query(ctx, `SELECT (SELECT count(*) FROM files f WHERE f.root_id = r.id AND f.absent <> 0 AND f.kept = 0),
-		(SELECT count(*) FROM files f WHERE f.root_id = r.id AND f.absent <> 0 AND f.kept = 1), r.braked, r.approved_at, r.scanned_at
-		FROM roots r WHERE r.id = ?`, rootID)
+		(SELECT count(*) FROM files f WHERE f.root_id = r.id AND f.absent <> 0 AND f.kept = 1), iif(r.stranger, ?2, r.braked), r.approved_at, r.scanned_at
+		FROM roots r WHERE r.id = ?1`, rootID, anotherDirectory)
 	if err != nil {
 		return s, fmt.Errorf("look at the removals of root %d: %w", rootID, err)
 	}

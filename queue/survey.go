@@ -205,7 +205,7 @@ func (q *Queue) FoldersToSend(ctx context.Context, rootID int64, n int, folderOf
 // next scan queues its file, which is sent again. The asset must still be fileID.
 func (q *Queue) Suspect(ctx context.Context, file int64, fileID string) error {
 	err := q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
-		return tx.Exec(`UPDATE files SET mtime_ns = 0, ctime_ns = 0, ino = 0, hash = zeroblob(16) WHERE id = ? AND file_id = ?`, file, fileID)
+		return tx.Exec(doubt+` WHERE id = ? AND file_id = ?`, file, fileID)
 	})
 	if err != nil {
 		return fmt.Errorf("mark a record to be compared anew: %w", err)

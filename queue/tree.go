@@ -79,8 +79,9 @@ const treePage = 1000
 // MovedTree records that a folder of the library was moved with all that is in
 // it, and removes the intent: each record gets the path of its asset, and the
 // local path that its file has by now. It is one transaction. where gives the
-// URLs of an asset that has moved to remote.
-func (q *Queue) MovedTree(ctx context.Context, i *Intent, where func(f *state.File, remote string) (url, thumbnail string)) (moved int64, err error) {
+// URLs of an asset that has moved to remote. then, when not nil, is the intent to
+// move it further, which takes the place of the first.
+func (q *Queue) MovedTree(ctx context.Context, i, then *Intent, where func(f *state.File, remote string) (url, thumbnail string)) (moved int64, err error) {
 	err = q.settle(ctx, i, func(tx *state.Tx) error {
 		moved = 0
 		for {
@@ -94,9 +95,15 @@ func (q *Queue) MovedTree(ctx context.Context, i *Intent, where func(f *state.Fi
 				}
 			}
 			moved += int64(len(page))
-			if len(page) < treePage {
-				return dropIntent(tx, i)
+			if len(page) == treePage {
+				continue
 			}
+			if then != nil {
+				if err := insertIntent(tx, then, q.now()); err != nil {
+					return err
+				}
+			}
+			return dropIntent(tx, i)
 		}
 	})
 	return moved, err
@@ -107,19 +114,26 @@ func moveRecord(tx *state.Tx, i *Intent, f *state.File, where func(*state.File, 
 	url, thumbnail := where(f, remote)
 	err := tx.Exec(`UPDATE files SET remote_path = ?2, name = ?3, url = ?4, thumbnail_url = ?5 WHERE id = ?1`, f.ID, remote, path.Base(remote), url, thumbnail)
 	if err == nil {
-		err = tx.Exec(`UPDATE responses SET body = CAST(json_set(CAST(body AS TEXT), '$.filePath', ?2, '$.name', ?4, '$.url', ?3) AS BLOB) WHERE file_id = ?1 AND json_valid(CAST(body AS TEXT))`,
-			f.ID, remote, url, path.Base(remote))
+		err = tx.Exec(`UPDATE responses SET body = CAST(json_replace(CAST(body AS TEXT), '$.filePath', ?2, '$.name', ?4, '$.url', ?3, '$.thumbnailUrl', ?5, '$.thumbnail', ?5) AS BLOB) WHERE file_id = ?1 AND json_valid(CAST(body AS TEXT))`,
+			f.ID, remote, url, path.Base(remote), thumbnail)
 	}
 	below, ok := strings.CutPrefix(f.Path, i.From.Path+"/")
 	if err != nil || !ok || f.RootID != i.From.RootID {
 		return err
 	}
 	to := i.To.Path + "/" + below
-	// Only where a job shows that there is a file; else the record is of one that is gone.
-	n, err := tx.ExecRows(`UPDATE files SET root_id = ?2, path = ?3, absent = 0, absent_at = 0, kept = 0 WHERE id = ?1
-		AND EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = ?2 AND j.path = ?3) AND NOT EXISTS (SELECT 1 FROM files o WHERE o.root_id = ?2 AND o.path = ?3)`,
+	// The file there is the record's own, or one that was changed since; or there is
+	// none any more, and the record is of one that is gone from there.
+	n, err := tx.ExecRows(`UPDATE files SET root_id = ?2, path = ?3 WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM files o WHERE o.root_id = ?2 AND o.path = ?3)
+		AND (EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = ?2 AND j.path = ?3 AND (j.donor = ?1 OR j.donor IS NULL AND files.absent <> 0))
+			OR absent <> 0 AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = ?2 AND j.path = ?3))`,
 		f.ID, i.To.RootID, []byte(to))
 	if err != nil || n == 0 {
+		return err
+	}
+	err = tx.Exec(`UPDATE files SET absent = 0, absent_at = 0, kept = 0 WHERE id = ?1 AND EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = ?2 AND j.path = ?3)`,
+		f.ID, i.To.RootID, []byte(to))
+	if err != nil {
 		return err
 	}
 	return arrived(tx, i.To.RootID, to)
@@ -142,6 +156,12 @@ func (q *Queue) SomeOf(ctx context.Context, folder string) (f *state.File, err e
 // page by page.
 func (q *Queue) FilesBelow(ctx context.Context, at Place) iter.Seq2[*state.File, error] {
 	return q.db.FilesBelow(ctx, at.RootID, at.Path)
+}
+
+// FilesUnder returns the records of assets below a remote folder. The sequence
+// ends after the first error.
+func (q *Queue) FilesUnder(ctx context.Context, folder string) iter.Seq2[*state.File, error] {
+	return q.db.FilesWhere(ctx, `f.remote_path > ? AND f.remote_path < ? ORDER BY f.remote_path`, folder+"/", folder+"0")
 }
 
 // NoteFolder notes of a folder of the library that files are sent into, and

@@ -66,6 +66,12 @@ func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
 			return
 		}
 	}
+	if job.Displaced && job.Recorded && !p.calm() {
+		// The file that was here may be elsewhere, where no scan has found it yet: then
+		// its asset goes with it, and this is a new one.
+		p.put(job, queue.Failure{Free: true, NotBefore: time.Now().Add(stepAside)})
+		return
+	}
 	if !job.Recorded && root.Duplicates != UploadDuplicates && job.Accepted == nil {
 		p.copying.Add(1)
 		done, err := p.duplicate(ctx, root, job, file, st)
@@ -85,6 +91,19 @@ func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
 		}
 	}
 	p.upload(ctx, root, job, file, st)
+}
+
+// stepAside is how long a job waits for the scans.
+const stepAside = 500 * time.Millisecond
+
+// calm reports whether what has happened in all roots is queued.
+func (p *Pool) calm() bool {
+	for i := range p.o.Roots {
+		if r := &p.o.Roots[i]; r.Calm != nil && !r.Calm() && !r.away() {
+			return false
+		}
+	}
+	return true
 }
 
 // open opens the file of a job for reading, and looks at what it opened.
@@ -144,6 +163,12 @@ func (p *Pool) upload(ctx context.Context, root *Root, job *queue.Job, file *os.
 			return
 		}
 		err = errors.Join(errChanged, statErr)
+	}
+	var api *imagekit.Error
+	if err != nil && ctx.Err() != nil && !errors.As(err, &api) {
+		// It was broken off: what was sent by then may have come.
+		p.put(job, queue.Failure{Free: true, Doubt: job.Recorded})
+		return
 	}
 	if err != nil {
 		p.settle(ctx, job, err)

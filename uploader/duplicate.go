@@ -95,7 +95,7 @@ func contentOf(ctx context.Context, file *os.File, st state.Stat) (state.Hash, e
 // can't be done. Copying to where a file is would join their histories without a
 // word, so what is there is looked at before.
 func (p *Pool) copy(ctx context.Context, job *queue.Job, other *state.File) (*imagekit.Asset, error) {
-	p.stats.requests.Add(2)
+	p.stats.requests.Add(1)
 	there, err := p.library.Find(ctx, job.RemotePath)
 	if err != nil || there != nil {
 		return nil, err
@@ -103,6 +103,7 @@ func (p *Pool) copy(ctx context.Context, job *queue.Job, other *state.File) (*im
 	folder, name := split(job.RemotePath)
 	fromFolder, fromName := split(other.RemotePath)
 	if name == fromName && folder != fromFolder {
+		p.stats.requests.Add(1)
 		err = p.library.Copy(ctx, other.RemotePath, folder)
 	} else {
 		err = p.copyAs(ctx, other.RemotePath, folder, name)
@@ -137,13 +138,15 @@ func (p *Pool) copyAs(ctx context.Context, source, folder, name string) (err err
 		return err
 	}
 	staging := stagingFolder(i)
-	p.stats.requests.Add(4)
+	p.stats.requests.Add(1)
 	if err = p.library.Copy(ctx, source, staging); err == nil {
 		at := path.Join(staging, path.Base(source))
 		if path.Base(source) != name {
+			p.stats.requests.Add(1)
 			err = p.library.Rename(ctx, at, name)
 		}
 		if err == nil {
+			p.stats.requests.Add(1)
 			err = p.library.Move(ctx, path.Join(staging, name), folder)
 		}
 	}
@@ -155,6 +158,7 @@ func stagingFolder(i *queue.Intent) string { return fmt.Sprintf("/iksync-staging
 
 // unstage removes what an intent to copy has left in its staging folder.
 func (p *Pool) unstage(ctx context.Context, i *queue.Intent) error {
+	p.stats.requests.Add(1)
 	if err := p.library.DeleteFolder(ctx, stagingFolder(i)); err != nil {
 		return err
 	}

@@ -16,21 +16,24 @@ import (
 
 // settleIntents finds out what became of everything that was intended and has
 // no outcome: in an earlier run, or when ImageKit's answer was lost. Nothing
-// else is done with these records before.
-func (m *mover) settleIntents(ctx context.Context) error {
+// else is done with these records before. It is false when there was nothing.
+func (m *mover) settleIntents(ctx context.Context) (did bool, err error) {
 	intents, err := m.p.q.Intents(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for n := range intents {
 		i := &intents[n]
-		if i.Kind == queue.CopyFile {
+		switch i.Kind {
+		case queue.CopyFile:
 			if m.p.copying.Load() == 0 { // else a worker is at it
 				err = m.p.unstage(ctx, i)
 			}
-		} else if i.Kind == queue.MoveFolder {
-			_, err = m.settleFolder(ctx, i)
-		} else {
+		case queue.RemoveFolder:
+			err = m.p.q.Forget(ctx, i)
+		case queue.MoveFolder:
+			_, err = m.settleFolder(ctx, i, nil)
+		default:
 			var f *state.File
 			if f, err = m.p.db.FileByID(ctx, i.File); err == nil && f == nil {
 				err = m.p.q.Forget(ctx, i)
@@ -42,12 +45,13 @@ func (m *mover) settleIntents(ctx context.Context) error {
 		switch {
 		case errors.Is(err, errLost):
 		case errors.As(err, &api):
-			return m.unanswered(ctx, api)
+			return did, m.unanswered(ctx, api)
 		case err != nil:
-			return err
+			return did, err
 		}
+		did = true
 	}
-	return nil
+	return did, nil
 }
 
 // unanswered notes that ImageKit does not answer what must be known before
@@ -77,9 +81,16 @@ func (m *mover) unanswered(ctx context.Context, api *imagekit.Error) error {
 // removes the intent. The call's own answer does not matter: this is the truth.
 func (m *mover) settleFile(ctx context.Context, i *queue.Intent, f *state.File) error {
 	ctx = context.WithoutCancel(ctx) // what was done must be known
-	folder, _ := split(i.Source)
-	asset, err := m.find(ctx, f, i.Target, i.Source, path.Join(folder, path.Base(i.Target)),
-		path.Join(folder, path.Base(imagekit.Alternate(i.Target, f.FileID, 0))))
+	// Should it have another id since it was moved, it is where it was to go, or on
+	// the way. What is where it was is not it.
+	var elsewhere []string
+	switch folder, _ := split(i.Source); i.Kind {
+	case queue.MoveFile:
+		elsewhere = []string{i.Target, path.Join(folder, path.Base(i.Target)), path.Join(folder, path.Base(aside(f, i.Target)))}
+	case queue.TrashFile:
+		elsewhere = []string{i.Target}
+	}
+	asset, err := m.find(ctx, f, elsewhere...)
 	if err != nil {
 		return err
 	}
@@ -88,11 +99,7 @@ func (m *mover) settleFile(ctx context.Context, i *queue.Intent, f *state.File) 
 		m.p.stats.removed.Add(1)
 		return m.p.q.Removed(ctx, i, "")
 	case asset == nil:
-		m.p.o.Log.Warn("an asset is not in the library any more", zap.String("path", f.Path), zap.String("remote_path", f.RemotePath), zap.String("file_id", f.FileID))
-		if err := m.p.q.Lost(ctx, f.ID); err != nil {
-			return err
-		}
-		return errLost
+		return m.lost(ctx, f)
 	case i.Kind == queue.TrashFile && asset.FilePath == i.Target:
 		m.p.stats.removed.Add(1)
 		return m.p.q.Removed(ctx, i, i.Target)
@@ -119,7 +126,7 @@ func (m *mover) find(ctx context.Context, f *state.File, paths ...string) (*imag
 	// Perhaps it has another id since it was moved. What was moved just now may not be listed yet.
 	for try := range 3 {
 		for _, at := range paths {
-			if path.Base(at) == "." { // of a file that was to be deleted
+			if at == f.RemotePath {
 				continue
 			}
 			m.p.stats.requests.Add(1)
@@ -127,7 +134,7 @@ func (m *mover) find(ctx context.Context, f *state.File, paths ...string) (*imag
 				return asset, err
 			}
 		}
-		if try < 2 {
+		if try < 2 && len(paths) > 0 {
 			pause(ctx, firstRetry)
 		}
 	}

@@ -3,6 +3,7 @@ package uploader
 import (
 	"context"
 	"path"
+	"slices"
 	"strings"
 
 	"iksync/queue"
@@ -37,11 +38,14 @@ type planned struct {
 	source string            // a folder that is moved, until the records have it
 	target string
 	copied map[string]*imagekit.Asset // by path
+	gone   map[string]bool            // fileIds that are deleted
+	listed string                     // the folder that sizes are of
+	sizes  map[string]int64           // of the files in it, by path
 	calls  int64
 }
 
 func newPlanned(db *state.DB, q *queue.Queue, remote *imagekit.Client) *planned {
-	return &planned{db: db, q: q, remote: remote, moved: make(map[string]string), copied: make(map[string]*imagekit.Asset)}
+	return &planned{db: db, q: q, remote: remote, moved: make(map[string]string), copied: make(map[string]*imagekit.Asset), gone: make(map[string]bool)}
 }
 
 // Find gives what others have put there, if it may ask, and what was copied there.
@@ -96,10 +100,38 @@ func (p *planned) List(ctx context.Context, folder string, skip, limit int) ([]i
 	if f != nil {
 		return []imagekit.Entry{{Path: f.RemotePath, Name: f.Name}}, nil
 	}
-	if p.remote != nil {
-		return p.remote.List(ctx, folder, skip, limit)
+	if p.remote == nil {
+		return nil, nil
 	}
-	return nil, nil
+	page, err := p.remote.List(ctx, folder, skip, imagekit.MaxPage)
+	return slices.DeleteFunc(page, func(e imagekit.Entry) bool { return e.Asset != nil && p.gone[e.Asset.FileID] }), err
+}
+
+// inTheWay tells the size of what others have put at a remote path, if it may ask;
+// false when there is nothing.
+func (p *planned) inTheWay(ctx context.Context, remote string) (size int64, is bool, err error) {
+	if p.remote == nil {
+		return 0, false, nil
+	}
+	if folder, _ := split(remote); folder != p.listed || p.sizes == nil {
+		p.listed, p.sizes = folder, make(map[string]int64)
+		for skip := 0; ; skip += imagekit.MaxPage {
+			page, err := p.remote.List(ctx, folder, skip, imagekit.MaxPage)
+			if err != nil {
+				return 0, false, err
+			}
+			for _, e := range page {
+				if e.Asset != nil {
+					p.sizes[e.Path] = e.Asset.Size
+				}
+			}
+			if len(page) < imagekit.MaxPage {
+				break
+			}
+		}
+	}
+	size, is = p.sizes[remote]
+	return size, is, nil
 }
 
 // FolderExists asks, if it may.
@@ -151,6 +183,9 @@ func (p *planned) Copy(ctx context.Context, filePath, folder string) error {
 // DeleteFiles is planned.
 func (p *planned) DeleteFiles(_ context.Context, ids []string) ([]string, map[string]string, error) {
 	p.calls++
+	for _, id := range ids {
+		p.gone[id] = true
+	}
 	return ids, nil, nil
 }
 

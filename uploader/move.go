@@ -3,7 +3,9 @@ package uploader
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -23,6 +25,11 @@ func (m *mover) move(ctx context.Context, mv *queue.Move) error {
 	if err != nil || chain == nil {
 		return err
 	}
+	for _, other := range chain {
+		if other.NotBefore.After(time.Now()) { // it failed a moment ago
+			return m.p.q.PutOff(ctx, mv, queue.Failure{Free: true, NotBefore: other.NotBefore})
+		}
+	}
 	clear(m.was)
 	for _, mv := range chain {
 		m.was[mv.JobID] = mv.Donor.RemotePath
@@ -30,13 +37,13 @@ func (m *mover) move(ctx context.Context, mv *queue.Move) error {
 	if cycle {
 		// One steps aside, under a name that is its own.
 		first := chain[0].Donor
-		if err := m.bring(ctx, first, imagekit.Alternate(first.RemotePath, first.FileID, 0)); err != nil {
-			return m.failed(ctx, chain[0], err)
+		if err := m.bring(ctx, first, aside(first, first.RemotePath)); err != nil {
+			return m.failed(ctx, chain, 0, err)
 		}
 	}
 	for i := len(chain) - 1; i >= 0; i-- {
 		if err := m.bring(ctx, chain[i].Donor, chain[i].Remote); err != nil {
-			return m.failed(ctx, chain[i], err)
+			return m.failed(ctx, chain, i, err)
 		}
 		if !cycle {
 			if err := m.relabel(ctx, chain[i]); err != nil {
@@ -48,6 +55,11 @@ func (m *mover) move(ctx context.Context, mv *queue.Move) error {
 		return m.relabel(ctx, chain...)
 	}
 	return nil
+}
+
+// aside is a remote path beside another that is a record's own.
+func aside(f *state.File, remote string) string {
+	return imagekit.Alternate(remote, fmt.Sprint("record ", f.ID), 0)
 }
 
 func (m *mover) relabel(ctx context.Context, moves ...*queue.Move) error {
@@ -76,7 +88,10 @@ func (m *mover) chain(ctx context.Context, mv *queue.Move) (chain []*queue.Move,
 		}
 		chain = append(chain, mv)
 		occupant, err := m.p.db.FileAt(ctx, mv.RootID, mv.Path)
-		if err != nil || occupant == nil {
+		if err == nil && occupant == nil {
+			occupant, err = m.p.db.RemoteOwner(ctx, mv.Remote) // its asset is there, though it is of another path
+		}
+		if err != nil || occupant == nil || occupant.ID == mv.Donor.ID {
 			return chain, false, err
 		}
 		if occupant.ID == chain[0].Donor.ID {
@@ -94,9 +109,17 @@ func (m *mover) chain(ctx context.Context, mv *queue.Move) (chain []*queue.Move,
 	}
 }
 
-// failed decides what follows when an asset could not be brought to its place.
-func (m *mover) failed(ctx context.Context, mv *queue.Move, err error) error {
+// failed decides what follows when the asset of one move of a chain could not be
+// brought to its place.
+func (m *mover) failed(ctx context.Context, chain []*queue.Move, n int, err error) error {
+	mv := chain[n]
 	var api *imagekit.Error
+	if errors.Is(err, errOccupied) || errors.As(err, &api) && api.Class == imagekit.File {
+		// It is not going there, so it had better be where it was.
+		if back := m.bring(ctx, mv.Donor, m.was[mv.JobID]); back != nil {
+			m.p.o.Log.Debug("an asset stays on its way", zap.String("remote_path", mv.Donor.RemotePath), zap.Error(back))
+		}
+	}
 	switch {
 	case errors.Is(err, errOccupied):
 		m.p.o.Log.Info("uploaded and not moved: the library has something else in its place", zap.String("path", mv.Path), zap.String("remote_path", mv.Remote))
@@ -104,7 +127,7 @@ func (m *mover) failed(ctx context.Context, mv *queue.Move, err error) error {
 	case errors.Is(err, errLost):
 		return nil // its record is gone, and it is an upload
 	case errors.Is(err, queue.ErrBusy), errors.Is(err, errLater), errors.As(err, &api):
-		return m.refused(ctx, mv, err)
+		return m.refused(ctx, mv, err, chain...)
 	}
 	return err
 }
@@ -121,6 +144,12 @@ const maxSteps = 6
 // recorded there.
 func (m *mover) bring(ctx context.Context, f *state.File, target string) error {
 	checked := false
+	if f.RemotePath == target {
+		return nil
+	}
+	if err := m.refresh(ctx, f); err != nil {
+		return err
+	}
 	for range maxSteps {
 		if f.RemotePath == target {
 			return nil
@@ -136,6 +165,37 @@ func (m *mover) bring(ctx context.Context, f *state.File, target string) error {
 		}
 	}
 	return errLater
+}
+
+// refresh looks where the asset of a record is. Calls name it by its path, and
+// somebody else's may be there.
+func (m *mover) refresh(ctx context.Context, f *state.File) error {
+	m.p.stats.requests.Add(1)
+	asset, err := m.p.library.Details(ctx, f.FileID)
+	if err != nil {
+		return err
+	}
+	if asset == nil {
+		return m.lost(ctx, f)
+	}
+	if asset.FilePath == f.RemotePath && asset.FileID == f.FileID {
+		return nil
+	}
+	err = m.p.q.Locate(ctx, f.ID, location(asset))
+	if errors.Is(err, state.ErrRemoteTaken) {
+		return m.lost(ctx, f)
+	}
+	f.FileID, f.RemotePath = asset.FileID, asset.FilePath
+	return err
+}
+
+// lost ends the record of an asset that is not in the library any more.
+func (m *mover) lost(ctx context.Context, f *state.File) error {
+	m.p.o.Log.Warn("an asset is not in the library any more", zap.String("path", f.Path), zap.String("remote_path", f.RemotePath), zap.String("file_id", f.FileID))
+	if err := m.p.q.Lost(ctx, f.ID); err != nil {
+		return err
+	}
+	return errLost
 }
 
 // isFree looks whether nothing is at a remote path: moving a file to where one
@@ -176,14 +236,20 @@ func (m *mover) stepTowards(ctx context.Context, f *state.File, target string) e
 	case name == toName:
 		err = m.p.library.Move(ctx, f.RemotePath, toFolder)
 	default:
-		err = m.p.library.Rename(ctx, f.RemotePath, toName)
+		var reserved bool
+		own := path.Base(aside(f, target))
+		if reserved, err = m.p.q.Reserved(ctx, path.Join(folder, toName)); err != nil {
+			return err
+		}
 		var api *imagekit.Error
-		if errors.As(err, &api) && api.Exists() {
+		if !reserved {
+			err = m.p.library.Rename(ctx, f.RemotePath, toName)
+		}
+		if reserved || errors.As(err, &api) && api.Exists() {
 			// The new name is taken in the old folder: a name of its own on the way.
 			m.p.stats.requests.Add(1)
-			aside := path.Base(imagekit.Alternate(target, f.FileID, 0))
-			if name != aside {
-				err = m.p.library.Rename(ctx, f.RemotePath, aside)
+			if name != own {
+				err = m.p.library.Rename(ctx, f.RemotePath, own)
 			} else {
 				err = m.p.library.Move(ctx, f.RemotePath, toFolder)
 			}

@@ -35,12 +35,14 @@ type mover struct {
 	p    *Pool
 	wake chan struct{}
 
-	visiting map[int64]bool // donors of the directories that are being looked into
-	removed  time.Time      // when it was last looked for what is to be removed
-	braked   map[int64]string
-	was      map[int64]string // remote path of the assets that are being moved, by job
-	silent   int              // times in a row that ImageKit did not answer what must be known
-	until    time.Time        // it is not asked before
+	rereads    int
+	treeSource string         // the folder that is being moved, as it was at first
+	visiting   map[int64]bool // donors of the directories that are being looked into
+	removed    time.Time      // when it was last looked for what is to be removed
+	braked     map[int64]string
+	was        map[int64]string // remote path of the assets that are being moved, by job
+	silent     int              // times in a row that ImageKit did not answer what must be known
+	until      time.Time        // it is not asked before
 }
 
 func newMover(p *Pool) *mover {
@@ -69,15 +71,19 @@ func (m *mover) run(ctx context.Context) {
 		wait := pollEvery
 		if closed := max(m.p.gate.closedFor(time.Now()), time.Until(m.until)); closed > 0 {
 			wait = min(closed, pollEvery)
-		} else if next, err := m.pass(ctx); err != nil {
+		} else if did, next, err := m.pass(ctx); err != nil {
 			if ctx.Err() == nil {
 				m.p.fail(err)
 			}
 			return
-		} else if !next.IsZero() {
-			wait = min(wait, max(time.Until(next), restMover))
+		} else {
+			if !next.IsZero() {
+				wait = min(wait, max(time.Until(next), restMover))
+			}
+			if did {
+				m.p.poke() // what was a move may be an upload by now
+			}
 		}
-		m.p.poke() // what was a move may be an upload by now
 		rest := time.NewTimer(restMover)
 		select {
 		case <-ctx.Done():
@@ -91,34 +97,41 @@ func (m *mover) run(ctx context.Context) {
 // errLater says that it can't go on now: ImageKit is asked again later.
 var errLater = errors.New("later")
 
-// pass does what there is to do. next is when there will be more; the zero time
-// when that is not known. An error is one of the state file.
-func (m *mover) pass(ctx context.Context) (next time.Time, err error) {
+// pass does what there is to do; false when there was nothing. next is when there
+// will be more; the zero time when that is not known. An error is one of the state
+// file.
+func (m *mover) pass(ctx context.Context) (did bool, next time.Time, err error) {
 	busy, err := m.p.q.HasMoves(ctx, m.p.rootIDs())
 	if err != nil {
-		return next, err
+		return false, next, err
 	}
 	defer m.p.moving.Store(false)
 	for busy {
 		m.p.moving.Store(true)
-		if err := m.settleIntents(ctx); err != nil {
-			return m.later(err)
+		settled, err := m.settleIntents(ctx)
+		did = did || settled
+		if err != nil {
+			next, err = m.later(err)
+			return did, next, err
 		}
-		var did bool
-		if did, next, err = m.step(ctx); err != nil {
-			return m.later(err)
+		var one bool
+		if one, next, err = m.step(ctx); err != nil {
+			next, err = m.later(err)
+			return did, next, err
 		}
-		if !did || ctx.Err() != nil {
+		did = did || one
+		if !one || ctx.Err() != nil {
 			break
 		}
 	}
 	if m.p.o.Idle == nil && time.Since(m.removed) >= removeEvery {
 		m.removed = time.Now()
 		if err := m.remove(ctx); err != nil {
-			return m.later(err)
+			next, err = m.later(err)
+			return did, next, err
 		}
 	}
-	return next, nil
+	return did, next, nil
 }
 
 // later turns an error of ImageKit's, which is waited out, into none.
@@ -272,8 +285,9 @@ func (p *Pool) notMoved(ctx context.Context, mv *queue.Move) (string, error) {
 }
 
 // refused decides what follows a failed call of the management API about a
-// move: it waits, or is uploaded after all. The intent has its outcome by then.
-func (m *mover) refused(ctx context.Context, mv *queue.Move, err error) error {
+// move: it waits, with those that are done together with it, or is uploaded after
+// all. The intent has its outcome by then.
+func (m *mover) refused(ctx context.Context, mv *queue.Move, err error, together ...*queue.Move) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -300,6 +314,14 @@ func (m *mover) refused(ctx context.Context, mv *queue.Move, err error) error {
 		return m.p.q.ToUpload(ctx, mv)
 	}
 	m.p.stats.retries.Add(1)
+	for _, other := range together {
+		if other.JobID == mv.JobID {
+			continue
+		}
+		if err := m.p.q.PutOff(ctx, other, queue.Failure{Class: f.Class, Reason: f.Reason, RequestID: f.RequestID, NotBefore: f.NotBefore, Free: true}); err != nil {
+			return err
+		}
+	}
 	return m.p.q.PutOff(ctx, mv, f)
 }
 

@@ -98,11 +98,12 @@ func (p *Pool) left(ctx context.Context, t *queue.Tree) bool {
 
 // folderTaken reports whether the library has anything at a folder's path.
 func (m *mover) folderTaken(ctx context.Context, folder string) (bool, error) {
-	m.p.stats.requests.Add(2)
+	m.p.stats.requests.Add(1)
 	taken, err := m.p.library.FolderExists(ctx, folder)
 	if err != nil || taken {
 		return taken, err
 	}
+	m.p.stats.requests.Add(1)
 	inside, err := m.p.library.List(ctx, folder, 0, 1)
 	return len(inside) > 0, err
 }
@@ -112,6 +113,8 @@ func (m *mover) moveFolder(ctx context.Context, t *queue.Tree) (bool, error) {
 	parent, name := split(t.Source)
 	toParent, toName := split(t.Target)
 	source := t.Source
+	m.treeSource = t.Source
+	var then *queue.Intent // the second job, when there are two
 	if name != toName {
 		target, to := t.Target, t.To
 		if parent != toParent {
@@ -120,17 +123,27 @@ func (m *mover) moveFolder(ctx context.Context, t *queue.Tree) (bool, error) {
 			if err != nil || !free {
 				return false, m.treeFailed(ctx, err)
 			}
+			then = &queue.Intent{Kind: queue.MoveFolder, Source: target, Target: t.Target, From: t.From, To: t.To}
 		}
 		i := &queue.Intent{Kind: queue.MoveFolder, Source: source, Target: target, From: t.From, To: to}
-		done, err := m.folderJob(ctx, i, func() (string, error) { return m.p.library.RenameFolder(ctx, source, toName) })
+		if err := m.p.q.Intend(ctx, i); err != nil {
+			return false, m.treeFailed(ctx, err)
+		}
+		done, err := m.folderJob(ctx, i, then, func() (string, error) { return m.p.library.RenameFolder(ctx, source, toName) })
 		if err != nil || !done {
 			return false, m.treeFailed(ctx, err)
 		}
 		source = target
 	}
 	if parent != toParent {
-		i := &queue.Intent{Kind: queue.MoveFolder, Source: source, Target: t.Target, From: t.From, To: t.To}
-		done, err := m.folderJob(ctx, i, func() (string, error) { return m.p.library.MoveFolder(ctx, source, toParent) })
+		i := then
+		if i == nil {
+			i = &queue.Intent{Kind: queue.MoveFolder, Source: source, Target: t.Target, From: t.From, To: t.To}
+			if err := m.p.q.Intend(ctx, i); err != nil {
+				return false, m.treeFailed(ctx, err)
+			}
+		}
+		done, err := m.folderJob(ctx, i, nil, func() (string, error) { return m.p.library.MoveFolder(ctx, source, toParent) })
 		if err != nil || !done {
 			return false, m.treeFailed(ctx, err)
 		}
@@ -152,9 +165,11 @@ func (m *mover) isFolderFree(ctx context.Context, folder string) (bool, error) {
 func (m *mover) treeFailed(ctx context.Context, err error) error {
 	var api *imagekit.Error
 	switch {
-	case err == nil, errors.Is(err, queue.ErrBusy):
+	case err == nil:
 		m.silent = 0
 		return nil
+	case errors.Is(err, queue.ErrBusy): // a worker sends something there: when it has, it is looked again
+		return errLater
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.As(err, &api) && (api.Class == imagekit.File || api.Status == statusLocked):
@@ -173,16 +188,13 @@ func (m *mover) treeFailed(ctx context.Context, err error) error {
 
 const statusLocked = 423
 
-// folderJob lets ImageKit do a job on a folder and records its outcome. false is
-// that nothing has happened.
-func (m *mover) folderJob(ctx context.Context, i *queue.Intent, begin func() (string, error)) (bool, error) {
-	if err := m.p.q.Intend(ctx, i); err != nil {
-		return false, err
-	}
+// folderJob lets ImageKit do a job on a folder, as is intended, and records its
+// outcome, and what is intended then. false is that nothing has happened.
+func (m *mover) folderJob(ctx context.Context, i, then *queue.Intent, begin func() (string, error)) (bool, error) {
 	m.p.stats.requests.Add(1)
 	job, err := begin()
 	if err == nil {
-		err = m.p.q.NoteJob(ctx, i, job)
+		err = m.p.q.NoteJob(context.WithoutCancel(ctx), i, job)
 	}
 	var api *imagekit.Error
 	if errors.As(err, &api) && !api.Ambiguous { // it was refused
@@ -191,13 +203,17 @@ func (m *mover) folderJob(ctx context.Context, i *queue.Intent, begin func() (st
 	if err != nil && !errors.As(err, &api) {
 		return false, err
 	}
-	return m.settleFolder(ctx, i)
+	done, settled := m.settleFolder(ctx, i, then)
+	if settled == nil && !done {
+		settled = err // it is tried again, or given up
+	}
+	return done, settled
 }
 
 // settleFolder waits for the end of a folder's job, looks where the folder is,
 // and records that. false is that it is where it was.
-func (m *mover) settleFolder(ctx context.Context, i *queue.Intent) (bool, error) {
-	if i.Job != "" {
+func (m *mover) settleFolder(ctx context.Context, i, then *queue.Intent) (bool, error) {
+	if i.Job != "" && i.Job != newIDs {
 		if err := m.awaitJob(ctx, i.Job); err != nil {
 			return false, err
 		}
@@ -210,7 +226,7 @@ func (m *mover) settleFolder(ctx context.Context, i *queue.Intent) (bool, error)
 		return false, m.p.q.Forget(ctx, i) // all of it is recorded elsewhere
 	}
 	there := i.Target + strings.TrimPrefix(some.RemotePath, i.Source)
-	asset, err := m.find(ctx, some, there, some.RemotePath)
+	asset, err := m.find(ctx, some, there)
 	if err != nil {
 		return false, err
 	}
@@ -219,25 +235,31 @@ func (m *mover) settleFolder(ctx context.Context, i *queue.Intent) (bool, error)
 		if err := m.p.q.Lost(ctx, some.ID); err != nil {
 			return false, err
 		}
-		return m.settleFolder(ctx, i)
+		return m.settleFolder(ctx, i, then)
 	}
 	if asset.FilePath != there {
 		return false, m.p.q.Forget(ctx, i)
 	}
-	began := time.Now()
-	n, err := m.p.q.MovedTree(ctx, i, movedURLs)
-	if err != nil {
-		return false, err
-	}
 	if asset.FileID != some.FileID {
-		if err := m.reread(ctx, i.Target); err != nil {
+		// Noted, since after a crash this one has its new id already.
+		if err := m.p.q.NoteJob(context.WithoutCancel(ctx), i, newIDs); err != nil {
 			return false, err
 		}
+	}
+	if i.Job == newIDs {
+		if err := m.reread(ctx, i); err != nil {
+			return false, err
+		}
+	}
+	began := time.Now()
+	n, err := m.p.q.MovedTree(context.WithoutCancel(ctx), i, then, movedURLs)
+	if err != nil {
+		return false, err
 	}
 	if i.From != i.To { // else it is on the way
 		m.p.stats.moved.Add(n)
 		m.p.stats.movedFolders.Add(1)
-		m.p.told(Step{Do: StepMoveFolder, RootID: i.To.RootID, Path: i.To.Path, From: i.From.Path, Remote: i.Target, FromRemote: i.Source, Files: n})
+		m.p.told(Step{Do: StepMoveFolder, RootID: i.To.RootID, Path: i.To.Path, From: i.From.Path, Remote: i.Target, FromRemote: m.treeSource, Files: n})
 	}
 	m.p.o.Log.Info("a folder was moved as a whole", zap.String("from", i.Source), zap.String("to", i.Target), zap.Int64("files", n), zap.Duration("records_took", time.Since(began)))
 	return true, nil
@@ -265,9 +287,48 @@ func (m *mover) awaitJob(ctx context.Context, job string) error {
 	return nil
 }
 
-// reread records the ids that files have in a folder, for a library that gives
-// new ones to files that are moved.
-func (m *mover) reread(ctx context.Context, folder string) error {
+// newIDs stands in an intent for the id of a job that is done, whose files have
+// other ids since.
+const newIDs = "new ids"
+
+// maxRereads is how often the ids of files that were moved are looked for, since
+// what is new may be missing from listings.
+const maxRereads = 6
+
+// reread records the ids that files have by now in the target of an intent, for a
+// library that gives new ones to files that are moved. Their paths follow.
+func (m *mover) reread(ctx context.Context, i *queue.Intent) error {
+	known := make(map[string]bool) // remote paths as they were
+	if err := m.rereadFolder(ctx, i, i.Target, known); err != nil {
+		return err
+	}
+	missing := false
+	for f, err := range m.p.q.FilesUnder(ctx, i.Source) {
+		if err != nil {
+			return err
+		}
+		if known[f.RemotePath] {
+			continue
+		}
+		m.p.stats.requests.Add(1)
+		asset, err := m.p.library.Find(ctx, i.Target+strings.TrimPrefix(f.RemotePath, i.Source))
+		if err != nil {
+			return err
+		}
+		if missing = missing || asset == nil; asset != nil {
+			if _, err := m.p.q.Identify(ctx, f.RemotePath, location(asset)); err != nil {
+				return err
+			}
+		}
+	}
+	if m.rereads++; missing && m.rereads < maxRereads {
+		return errLater
+	}
+	m.rereads = 0
+	return nil
+}
+
+func (m *mover) rereadFolder(ctx context.Context, i *queue.Intent, folder string, known map[string]bool) error {
 	for skip := 0; ; skip += imagekit.MaxPage {
 		m.p.stats.requests.Add(1)
 		page, err := m.p.library.List(ctx, folder, skip, imagekit.MaxPage)
@@ -276,9 +337,10 @@ func (m *mover) reread(ctx context.Context, folder string) error {
 		}
 		for _, e := range page {
 			if e.Folder {
-				err = m.reread(ctx, e.Path)
+				err = m.rereadFolder(ctx, i, e.Path, known)
 			} else {
-				err = m.p.q.Identify(ctx, location(e.Asset))
+				before := i.Source + strings.TrimPrefix(e.Path, i.Target)
+				known[before], err = m.p.q.Identify(ctx, before, location(e.Asset))
 			}
 			if err != nil {
 				return err

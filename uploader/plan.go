@@ -3,6 +3,7 @@ package uploader
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"time"
@@ -64,16 +65,20 @@ func (p *Pool) Plan(ctx context.Context, remote *imagekit.Client, tell func(Step
 	}
 	// A list of its own, since the steps end the jobs.
 	uploads := int64(0)
-	for item, err := range p.q.List(ctx, ids, queue.Ready) {
-		if err != nil {
-			return 0, err
-		}
-		sent, err := p.planUpload(ctx, item.RootID, item.Path)
-		if err != nil {
-			return 0, err
-		}
-		if sent {
-			uploads++
+	for more := true; more; {
+		more = false // an upload can make others necessary
+		for item, err := range p.q.List(ctx, ids, queue.Ready) {
+			if err != nil {
+				return 0, err
+			}
+			sent, err := p.planUpload(ctx, lib, item.RootID, item.Path)
+			if err != nil {
+				return 0, err
+			}
+			if sent {
+				more = true
+				uploads++
+			}
 		}
 	}
 	if err := p.mover.remove(ctx); err != nil {
@@ -83,7 +88,7 @@ func (p *Pool) Plan(ctx context.Context, remote *imagekit.Client, tell func(Step
 }
 
 // planUpload tells what becomes of one job; true when its file is sent.
-func (p *Pool) planUpload(ctx context.Context, rootID int64, local string) (bool, error) {
+func (p *Pool) planUpload(ctx context.Context, lib *planned, rootID int64, local string) (bool, error) {
 	job, err := p.q.ClaimOne(ctx, rootID, local, lease)
 	if err != nil || job == nil {
 		return false, err
@@ -122,10 +127,31 @@ func (p *Pool) planUpload(ctx context.Context, rootID int64, local string) (bool
 		if done {
 			return false, p.flush()
 		}
-		if sum, err := contentOf(ctx, file, st); err == nil {
-			// Recorded as if it were there, so that its duplicates are seen.
-			asset := &imagekit.Asset{FileID: "planned:" + job.RemotePath, Name: path.Base(job.RemotePath), FilePath: job.RemotePath, Size: st.Size}
-			p.q.Complete(job, p.file(job, asset, st, sum), func(error) {})
+	}
+	if step.Do == StepUpload {
+		folder, _ := split(job.RemotePath)
+		if err := p.noteFolders(ctx, root, folder); err != nil {
+			return false, err
+		}
+		size, is, err := lib.inTheWay(ctx, job.RemotePath)
+		if err != nil {
+			return false, err
+		}
+		if is {
+			step.Why = fmt.Sprintf("the library has a file of %d bytes there, which gets a new version", size)
+		}
+	}
+	if root.Duplicates != UploadDuplicates && step.Do != StepTouch {
+		sum, err := contentOf(ctx, file, st)
+		if err != nil {
+			p.tell(step)
+			return true, ctx.Err()
+		}
+		// Recorded as if it were there, so that its duplicates are seen, and those that it had.
+		asset := &imagekit.Asset{FileID: "planned:" + job.RemotePath, Name: path.Base(job.RemotePath), FilePath: job.RemotePath, Size: st.Size}
+		p.q.Complete(job, p.file(job, asset, st, sum), func(error) {})
+		if err := p.flush(); err != nil {
+			return false, err
 		}
 	}
 	p.tell(step)

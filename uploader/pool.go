@@ -43,6 +43,9 @@ type Root struct {
 	Removal Removal
 	// Duplicates says what is done with files whose content is in the library already.
 	Duplicates Duplicates
+	// Identity tells which directory is there, to be compared with the one of the
+	// last complete scan; an error when nothing may be inferred from it.
+	Identity func() ([]byte, error)
 	// Absence looks on the disk why a recorded file is not among the wanted. It is
 	// needed for removals.
 	Absence func(path string) state.Absence
@@ -190,7 +193,7 @@ func (p *Pool) Run(ctx context.Context) error {
 
 	p.dispatch(ctx, jobs)
 	if p.o.Idle != nil && ctx.Err() == nil && p.failure() == nil {
-		p.removeAtEnd(moves)
+		p.removeAtEnd(ctx)
 	}
 	endMoves()
 	moving.Wait()
@@ -240,6 +243,7 @@ func (p *Pool) flush() error {
 func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 	timer := time.NewTimer(pollEvery)
 	defer timer.Stop()
+	noMoves := false // nor uploads that moves became
 	for {
 		if ctx.Err() != nil || p.failure() != nil {
 			return
@@ -254,12 +258,6 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 			free := cap(jobs) - len(jobs)
 			if free >= cap(jobs)/2 {
 				last := closing && p.inFlight() == 0
-				// Before the claim: the last move may become an upload.
-				moves, err := p.movesLeft(closing)
-				if err != nil {
-					p.fail(err)
-					return
-				}
 				claimed, next, err := p.q.ClaimMixed(context.Background(), p.open(), free, p.bigRoom(), lease)
 				if err != nil {
 					p.fail(err)
@@ -270,10 +268,22 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 					jobs <- job
 				}
 				if len(claimed) > 0 {
+					noMoves = false
 					continue
 				}
-				if last && next.IsZero() && !moves {
-					return
+				if last && next.IsZero() {
+					if noMoves {
+						return
+					}
+					moves, err := p.movesLeft()
+					if err != nil {
+						p.fail(err)
+						return
+					}
+					if !moves { // the last of them may have become an upload since the claim
+						noMoves = true
+						continue
+					}
 				}
 				if closing && next.IsZero() && p.stats.inFlight.Load() == 0 {
 					// All that is missing is the fsync of what is done: nothing else comes to share it.
@@ -302,12 +312,8 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 	}
 }
 
-// movesLeft reports whether there are moves to do or being done, when that
-// matters.
-func (p *Pool) movesLeft(closing bool) (bool, error) {
-	if !closing {
-		return true, nil
-	}
+// movesLeft reports whether there are moves to do or being done.
+func (p *Pool) movesLeft() (bool, error) {
 	if p.moving.Load() {
 		return true, nil
 	}

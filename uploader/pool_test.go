@@ -3,6 +3,7 @@ package uploader_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,7 +25,10 @@ import (
 	"iksync/uploader/imagekit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "16") // they wait for most of their time; the command line still has the last word
+	goleak.VerifyTestMain(m)
+}
 
 // rig is a root, a state file and a pool against an emulator.
 type rig struct {

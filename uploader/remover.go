@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"path"
 	"time"
 
@@ -40,9 +41,14 @@ func (m *mover) removeSome(ctx context.Context, r *Root) (more bool, err error) 
 	if r.away() || r.Sound != nil && !r.Sound() {
 		return false, nil
 	}
+	identity, err := r.Identity()
+	if err != nil {
+		m.p.o.Log.Debug("nothing is removed", zap.String("root", r.Dir.Name()), zap.Error(err))
+		return false, nil
+	}
 	due, err := m.p.q.Due(ctx, queue.Removal{
 		RootID: r.ID, Gone: r.Removal.Gone != Keep, Filtered: r.Removal.Filtered != Keep, After: r.Removal.After,
-		MaxFiles: r.Removal.MaxFiles, MaxShare: r.Removal.MaxShare, Limit: imagekit.MaxDelete,
+		MaxFiles: r.Removal.MaxFiles, MaxShare: r.Removal.MaxShare, Limit: imagekit.MaxDelete, Identity: identity,
 	})
 	if err != nil {
 		return false, err
@@ -52,6 +58,9 @@ func (m *mover) removeSome(ctx context.Context, r *Root) (more bool, err error) 
 		r.Rescan()
 	}
 	var trash, deletes []*queue.Intent
+	// A folder of its own for each batch: files of one name would join their histories.
+	now := time.Now().UTC()
+	bin := path.Join(r.Removal.TrashFolder, now.Format(time.DateOnly), fmt.Sprintf("%s-%04x", now.Format("150405"), rand.N(1<<16)))
 	for _, f := range due.Files {
 		// The last look is the one that counts.
 		if now := r.Absence(f.Path); now != f.Absent {
@@ -74,7 +83,7 @@ func (m *mover) removeSome(ctx context.Context, r *Root) (more bool, err error) 
 			i.Kind = queue.DeleteFile
 			deletes = append(deletes, i)
 		} else {
-			i.Kind, i.Target = queue.TrashFile, path.Join(r.Removal.TrashFolder, time.Now().UTC().Format(time.DateOnly), f.RemotePath)
+			i.Kind, i.Target = queue.TrashFile, path.Join(bin, f.RemotePath)
 			trash = append(trash, i)
 		}
 	}
@@ -84,8 +93,13 @@ func (m *mover) removeSome(ctx context.Context, r *Root) (more bool, err error) 
 			break
 		}
 		var moved bool
-		if moved, err = m.trash(ctx, r, i); moved {
+		if moved, err = m.trash(ctx, i); moved {
 			done++
+		}
+		var api *imagekit.Error
+		if errors.As(err, &api) && api.Class == imagekit.File {
+			m.p.o.Log.Warn("ImageKit does not move a file to the trash folder", zap.String("remote_path", i.Source), zap.Error(err))
+			err = nil // the others go on
 		}
 	}
 	var api *imagekit.Error
@@ -162,25 +176,23 @@ func (m *mover) deleteAll(ctx context.Context, r *Root, intents []*queue.Intent)
 }
 
 // trash moves an asset into the trash folder.
-func (m *mover) trash(ctx context.Context, r *Root, i *queue.Intent) (bool, error) {
-	m.p.stats.requests.Add(2)
-	there, err := m.p.library.Find(ctx, i.Target)
-	if err != nil {
+func (m *mover) trash(ctx context.Context, i *queue.Intent) (bool, error) {
+	f, err := m.p.db.FileByID(ctx, i.File)
+	if err != nil || f == nil {
 		return false, err
 	}
-	if there != nil { // a file of that name was thrown away today
-		now := time.Now().UTC()
-		i.Target = path.Join(r.Removal.TrashFolder, now.Format(time.DateOnly), fmt.Sprintf("%02d%02d%02d-%d", now.Hour(), now.Minute(), now.Second(), i.File), i.Source)
+	if err := m.refresh(ctx, f); errors.Is(err, errLost) {
+		return true, nil
+	} else if err != nil {
+		return false, err
 	}
+	i.Source = f.RemotePath
+	m.p.stats.requests.Add(1)
 	err = m.p.q.Intend(ctx, i)
 	if errors.Is(err, queue.ErrBusy) {
 		return false, nil
 	}
 	if err != nil {
-		return false, err
-	}
-	f, err := m.p.db.FileByID(ctx, i.File)
-	if err != nil || f == nil {
 		return false, err
 	}
 	callErr := m.p.library.Move(ctx, i.Source, path.Dir(i.Target))
@@ -204,32 +216,45 @@ func (m *mover) removeFolders(ctx context.Context, r *Root, files map[string]*st
 		folders[path.Dir(f.RemotePath)] = true
 	}
 	for folder := range folders {
-		for ; folder != "/" && folder != r.Folder && under(folder+"/", r.Folder); folder = path.Dir(folder) {
+		for ; folder != "/" && folder != r.Folder && (r.Folder == "/" || under(folder, r.Folder)); folder = path.Dir(folder) {
 			made, err := m.p.q.MadeFolder(ctx, folder)
 			if err != nil || !made {
 				break
 			}
-			// Two looks, since what was put there just now may be missing from one.
+			// Nothing is sent there meanwhile. Two looks, since what was put there just
+			// now may be missing from one.
+			i := &queue.Intent{Kind: queue.RemoveFolder, Source: folder}
+			if err := m.p.q.Intend(ctx, i); errors.Is(err, queue.ErrBusy) {
+				break
+			} else if err != nil {
+				return err
+			}
 			empty := true
 			for range 2 {
 				m.p.stats.requests.Add(1)
 				inside, err := m.p.library.List(ctx, folder, 0, 1)
 				if err != nil {
-					return err
+					return errors.Join(err, m.p.q.Forget(context.WithoutCancel(ctx), i))
 				}
 				if empty = empty && len(inside) == 0; !empty {
 					break
 				}
-				pause(ctx, firstRetry)
+				if m.p.tell == nil {
+					pause(ctx, firstRetry)
+				}
 			}
 			if !empty || ctx.Err() != nil {
+				if err := m.p.q.Forget(context.WithoutCancel(ctx), i); err != nil {
+					return err
+				}
 				break
 			}
 			m.p.stats.requests.Add(1)
-			if err := m.p.library.DeleteFolder(ctx, folder); err != nil {
-				return err
+			err = m.p.library.DeleteFolder(ctx, folder)
+			if err == nil {
+				err = m.p.q.ForgetFolder(ctx, folder)
 			}
-			if err := m.p.q.ForgetFolder(ctx, folder); err != nil {
+			if err := errors.Join(err, m.p.q.Forget(context.WithoutCancel(ctx), i)); err != nil {
 				return err
 			}
 			m.p.o.Log.Info("an empty folder was removed from the library", zap.String("folder", folder))

@@ -63,7 +63,7 @@ func (p *Pool) settle(ctx context.Context, job *queue.Job, err error) {
 // the file.
 func (p *Pool) settleChanged(job *queue.Job, stored *state.File) {
 	p.stats.changed.Add(1)
-	p.retry(job, queue.Failure{Class: "changing", Reason: errChanged.Error(), Stored: stored,
+	p.retry(job, queue.Failure{Class: "changing", Reason: errChanged.Error(), Stored: stored, Doubt: job.Recorded && stored == nil,
 		NotBefore: time.Now().Add(max(changedRetry, backoff(job.Attempts, changedRetry, longestRetry)))})
 }
 
@@ -75,7 +75,7 @@ func (p *Pool) reached() {
 }
 
 func (p *Pool) settleAPI(job *queue.Job, e *imagekit.Error, now time.Time) {
-	f := queue.Failure{Class: e.Class.String(), Reason: reason(e), RequestID: e.RequestID, Accepted: job.Accepted}
+	f := queue.Failure{Class: e.Class.String(), Reason: reason(e), RequestID: e.RequestID, Accepted: job.Accepted, Doubt: job.Recorded && e.Ambiguous && e.Op == "upload"}
 	if e.Class != imagekit.Offline {
 		p.reached()
 	}

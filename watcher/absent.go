@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -15,18 +16,16 @@ import (
 // unseen deals with a record that the walk did not meet. Its absence is looked
 // at: not being met proves nothing.
 func (s *Scanner) unseen(ctx context.Context, k *queue.Known) error {
-	if k.Absent != state.Present {
-		s.tally.gone.Add(1)
-		return nil
-	}
 	why := s.o.Absence(s.links, k.Path, s.start)
-	if why == state.Present {
+	if why != state.Present || k.Absent != state.Present {
+		s.tally.gone.Add(1)
+	}
+	if why == state.Present || why == k.Absent {
 		return nil
 	}
-	s.tally.gone.Add(1)
 	a := queue.Absent{Path: k.Path, Why: why}
 	if why == state.Gone {
-		a.Device = s.vacancy.device(s.links, parent(k.Path))
+		a.Device, a.Empty = s.vacancy.device(s.links, parent(k.Path))
 	}
 	s.absent = append(s.absent, a)
 	if len(s.absent) >= maxBatch {
@@ -59,46 +58,44 @@ func (o *Options) Absence(root *os.Root, path string, now time.Time) state.Absen
 	return state.Present
 }
 
-// vacancy remembers of the last directory that was asked about what is left of
-// it. The zero value remembers none.
+// vacancy remembers of the last directory that was asked about on which device it
+// is, or what is left of it. The zero value remembers none.
 type vacancy struct {
 	dir    string
 	asked  bool
 	answer uint64
+	empty  bool
 }
 
-// device returns the device of the empty directory that is all that is left of a
-// directory and those above it, where that is so: perhaps a disk is not mounted
-// there. Else it is 0.
-func (v *vacancy) device(root *os.Root, dir string) uint64 {
+// device returns the device of a directory, or of the nearest above it that is
+// there, and whether that is empty; 0 when that can't be told. A disk may have been
+// mounted there.
+func (v *vacancy) device(root *os.Root, dir string) (device uint64, empty bool) {
 	if v.knows(dir) {
-		return v.answer
+		return v.answer, v.empty
 	}
-	v.dir, v.asked, v.answer = dir, true, 0
-	for ; dir != ""; dir = parent(dir) {
-		f, err := root.Open(dir)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-			continue
+	v.dir, v.asked, v.answer, v.empty = dir, true, 0, false
+	for {
+		info, err := root.Stat(cmp.Or(dir, "."))
+		if err == nil && info.IsDir() {
+			v.answer = state.StatOf(info).Dev
+			if f, err := root.Open(cmp.Or(dir, ".")); err == nil {
+				names, _ := f.Readdirnames(1) // one that can't be read has none
+				v.empty = len(names) == 0
+				_ = f.Close() // opened for reading only
+			}
 		}
-		if err == nil {
-			v.answer = emptyOn(f)
-			_ = f.Close() // opened for reading only
+		if err == nil || dir == "" || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+			return v.answer, v.empty
 		}
-		break
+		dir = parent(dir)
 	}
-	return v.answer
 }
 
 func (v *vacancy) knows(dir string) bool { return v.asked && v.dir == dir }
 
-// emptyOn returns the device of an empty directory, 0 of any other.
-func emptyOn(f *os.File) uint64 {
-	info, err := f.Stat()
-	if err != nil || !info.IsDir() {
-		return 0
-	}
-	if names, _ := f.Readdirnames(1); len(names) > 0 {
-		return 0
-	}
-	return state.StatOf(info).Dev
+// Identity tells one directory from another in its place, as [queue.Scan] has it.
+func Identity(path string) ([]byte, error) {
+	id, err := identify(path)
+	return id.bytes(), err
 }

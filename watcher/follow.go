@@ -26,7 +26,7 @@ const settleBatch = 512
 
 // settleDue queues the paths that were quiet for long enough.
 func (w *Watcher) settleDue(ctx context.Context, now time.Time) error {
-	if w.settling.dueEntry(now) == nil {
+	if w.settling.dueEntry(now) == nil && len(w.absent) == 0 {
 		return nil
 	}
 	w.lookAtRoot() // another directory in its place is not to be taken for it
@@ -76,23 +76,24 @@ func (w *Watcher) gone(path string) {
 			return
 		}
 		defer root.Close()
-		if w.rootIsEmpty(root) {
+		if IsEmpty(root) {
 			return
 		}
 		w.vacancy.device(root, dir)
 	}
-	w.absent = append(w.absent, queue.Absent{Path: path, Why: state.Gone, Below: true, Device: w.vacancy.answer})
+	w.absent = append(w.absent, queue.Absent{Path: path, Why: state.Gone, Below: true, Device: w.vacancy.answer, Empty: w.vacancy.empty})
 }
 
-// rootIsEmpty reports what an unmounted root looks like, and what nothing is
-// inferred from.
-func (w *Watcher) rootIsEmpty(root *os.Root) bool {
+// IsEmpty reports what an unmounted root looks like, and what nothing is inferred
+// from.
+func IsEmpty(root *os.Root) bool {
 	f, err := root.Open(".")
 	if err != nil {
 		return true
 	}
 	defer f.Close()
-	return emptyOn(f) != 0
+	names, _ := f.Readdirnames(1) // one that can't be read has none
+	return len(names) == 0
 }
 
 // look decides about a path that was quiet. It is dropped unless it must go on
@@ -231,9 +232,12 @@ func (w *Watcher) scanOnce(ctx context.Context) error {
 	noRoom := make(map[string]state.Stat)
 	o := w.o.Options
 	previous := w.lastScan.Load()
+	w.catchingUp.Store(true) // before it is forgotten what was missed
 	missed := w.missed.Swap(false)
 	// The safety net is in no hurry; what is known to have been missed is.
 	spare := budget{limited: previous > 0 && !missed && !w.mode.Load().polling && !w.tree.isShort()}
+	w.catchingUp.Store(!spare.limited)
+	defer w.catchingUp.Store(false)
 	o.Watch = func(dir string, st state.Stat) {
 		spare.spend(ctx)
 		if !w.watch(dir, st, true) {

@@ -182,7 +182,7 @@ func (s *Scanner) confirm(ctx context.Context) error {
 	if err != nil || s.empty || !after.same(s.identity) {
 		return nil
 	}
-	return s.q.Scanned(ctx, s.o.Root.ID, time.Now(), after.bytes(), s.tally.inStep.Load() > 0)
+	return s.q.Scanned(ctx, s.o.Root.ID, queue.Scan{Began: s.start, Identity: after.bytes(), InStep: s.tally.inStep.Load()})
 }
 
 // walk looks at one directory, whose path with "/" at its end is in s.path.

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"iksync/queue"
+	"iksync/state"
 )
 
 // WatchOptions configure a [Watcher]. Zero durations mean the defaults given.
@@ -79,6 +80,7 @@ type Watcher struct {
 	scanning    atomic.Pointer[Scanner]
 
 	scanningBelow atomic.Bool
+	catchingUp    atomic.Bool // a scan is going on that finds what no event told of
 	paused        atomic.Pointer[string]
 	beat          atomic.Int64 // unix ns of the last sign of life
 	last          atomic.Pointer[Report]
@@ -166,13 +168,13 @@ func (w *Watcher) Paused() bool { return w.paused.Load() != nil }
 // Calm reports that what has happened is all queued, but for what still
 // settles: no scan is going on that would find more.
 func (w *Watcher) Calm() bool {
-	return w.scanning.Load() == nil && w.below.isEmpty() && !w.scanningBelow.Load() && len(w.full) == 0
+	return w.scans.Load() > 0 && !w.catchingUp.Load() && w.below.isEmpty() && !w.scanningBelow.Load() && !(w.missed.Load() && len(w.full) > 0)
 }
 
 // Sound reports that nothing has been missed, as far as is known: only then is
 // anything inferred from what is not there.
 func (w *Watcher) Sound() bool {
-	return !w.Paused() && !w.missed.Load() && w.failure.Load() == nil && w.scanning.Load() == nil && w.scans.Load() > 0
+	return !w.Paused() && !w.missed.Load() && w.failure.Load() == nil && !w.catchingUp.Load() && w.scans.Load() > 0
 }
 
 // Rescan asks for a full scan.
@@ -355,6 +357,7 @@ func (w *Watcher) absorb(paths map[string]fsnotify.Op, now time.Time) {
 			if info, err := os.Lstat(w.onDisk(path)); err == nil && info.IsDir() {
 				if appeared {
 					w.scanLater(path)
+					w.absent = append(w.absent, queue.Absent{Path: path, Why: state.Gone}) // a file that was there
 				}
 				continue // else an attribute of a directory
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -27,7 +28,9 @@ type adopt struct {
 	verifyBytes bool
 	all         bool
 	result      adopted
-	differing   map[queue.Place]bool
+	roots       map[int64]uploader.Root
+	failed      bool                 // some files could not be looked at; they were named
+	differing   map[queue.Place]bool // also those that could not be compared
 }
 
 // adopted is what came of it, in the form of --json.
@@ -58,7 +61,8 @@ type difference struct {
 }
 
 func (a *app) adoptCommand() *cobra.Command {
-	ad := &adopt{backfill: &backfill{app: a}, differing: make(map[queue.Place]bool)}
+	ad := &adopt{backfill: &backfill{app: a}, roots: make(map[int64]uploader.Root), differing: make(map[queue.Place]bool)}
+	ad.result.There, ad.result.Here, ad.result.Different = []string{}, []string{}, []difference{} // in JSON no list is null
 	cmd := &cobra.Command{
 		Use:   "adopt {--config FILE [ROOT...] | DIR --to FOLDER}",
 		Short: "Record files that are in the library already, without uploading them",
@@ -116,7 +120,10 @@ func (a *adopt) run(ctx context.Context, args []string) error {
 	case err != nil:
 		return err
 	}
-	return a.report()
+	if err := a.report(); err != nil || !a.failed {
+		return err
+	}
+	return exit(exitFailed, nil)
 }
 
 func (a *adopt) adoptAll(ctx context.Context, cfg *config.Config, db *state.DB, client *imagekit.Client) error {
@@ -129,18 +136,23 @@ func (a *adopt) adoptAll(ctx context.Context, cfg *config.Config, db *state.DB, 
 	if _, err := q.Recover(ctx); err != nil {
 		return exit(exitFailed, err)
 	}
-	byID := make(map[int64]uploader.Root)
+	unread := false
 	for i := range roots {
 		// The scan queues what has no record, each under its remote path: what is listed is looked for there.
-		if err := watcher.NewScanner(q, roots[i].scanOptions(cfg.Limits)).Run(ctx); err != nil {
+		scanner := watcher.NewScanner(q, roots[i].scanOptions(cfg.Limits))
+		if err := scanner.Run(ctx); err != nil {
 			return exit(exitFailed, err)
 		}
-		byID[roots[i].state.ID] = roots[i].uploadRoot(cfg.Limits)
+		for _, problem := range scanner.Report().Problem {
+			unread = true
+			fmt.Fprintf(a.err, "iksync: %s can't be read: %v\n", display(problem.Path), problem.Err)
+		}
+		a.roots[roots[i].state.ID] = roots[i].uploadRoot(cfg.Limits)
 	}
 	for i := range roots {
 		s := &uploader.Survey{Client: client, Queue: q, RootID: roots[i].state.ID, Folder: roots[i].config.Folder, Skip: roots[i].config.Removal.TrashFolder}
 		visit := func(again bool) func([]queue.Found) error {
-			return func(found []queue.Found) error { return a.page(ctx, s, q, byID, found, again) }
+			return func(found []queue.Found) error { return a.page(ctx, s, db, q, found, again) }
 		}
 		err := s.Run(ctx, visit(false))
 		if err == nil {
@@ -158,17 +170,32 @@ func (a *adopt) adoptAll(ctx context.Context, cfg *config.Config, db *state.DB, 
 		if err != nil {
 			return exit(exitFailed, err)
 		}
-		if a.differing[queue.Place{RootID: item.RootID, Path: item.Path}] {
+		at := queue.Place{RootID: item.RootID, Path: item.Path}
+		if a.differing[at] {
+			continue
+		}
+		recorded, err := db.FileAt(ctx, at.RootID, at.Path)
+		if err != nil {
+			return exit(exitFailed, err)
+		}
+		if recorded != nil {
+			a.differs(at, difference{
+				RemotePath: recorded.RemotePath, FileID: recorded.FileID, Detail: "it is not as it was recorded",
+				Repair: "the next backfill compares it, and uploads a new version of what has changed",
+			})
 			continue
 		}
 		a.result.OnlyHere++
 		a.name(&a.result.Here, display(item.Path))
 	}
+	if unread || a.result.Unverified > 0 {
+		a.failed = true
+	}
 	return nil
 }
 
 // page takes a page of listed files.
-func (a *adopt) page(ctx context.Context, s *uploader.Survey, q *queue.Queue, roots map[int64]uploader.Root, found []queue.Found, again bool) error {
+func (a *adopt) page(ctx context.Context, s *uploader.Survey, db *state.DB, q *queue.Queue, found []queue.Found, again bool) error {
 	matched, err := q.MatchAll(ctx, found)
 	if err != nil {
 		return err
@@ -179,18 +206,41 @@ func (a *adopt) page(ctx context.Context, s *uploader.Survey, q *queue.Queue, ro
 		switch {
 		case m.Match == queue.Adoptable:
 			take = append(take, m.Found)
+		case m.Match == queue.OtherSize && m.File == 0:
+			a.differs(m.Place, difference{
+				RemotePath: m.Found.RemotePath, FileID: m.Found.FileID, Repair: newVersion,
+				Detail: fmt.Sprintf("%s here, %s in the library", quantity(m.Size, "byte"), humanize.Comma(m.Found.Size)),
+			})
+		case m.Match == queue.OtherSize:
+			a.differs(m.Place, difference{
+				RemotePath: m.Found.RemotePath, FileID: m.Found.FileID, Repair: "iksync verify --repair",
+				Detail: fmt.Sprintf("%s recorded, %s in the library", quantity(m.Size, "byte"), humanize.Comma(m.Found.Size)),
+			})
+		case m.Match == queue.OtherFileID:
+			a.differs(m.Place, difference{
+				RemotePath: m.Found.RemotePath, FileID: m.Found.FileID, Repair: "iksync verify --repair",
+				Detail: "recorded with another fileId",
+			})
 		case again: // counted before
 		case m.Match == queue.Unknown:
+			recorded, err := db.FileByAsset(ctx, m.Found.FileID)
+			if err != nil {
+				return err
+			}
+			if recorded != nil && a.roots[recorded.RootID].Dir != nil {
+				a.differs(queue.Place{RootID: recorded.RootID, Path: recorded.Path}, difference{
+					RemotePath: recorded.RemotePath, FileID: recorded.FileID, Detail: "it is at " + m.Found.RemotePath + " in the library", Repair: "iksync verify --repair",
+				})
+				continue
+			}
 			a.result.OnlyThere++
 			a.name(&a.result.There, m.Found.RemotePath)
-		case m.Match == queue.OtherSize:
-			a.differs(m, fmt.Sprintf("%s here, %s in the library", humanize.Comma(m.Size), humanize.Comma(m.Found.Size)))
 		default:
 			a.result.Known++
 		}
 	}
 	if a.verifyBytes {
-		if take, err = a.compare(ctx, s, roots, matched); err != nil {
+		if take, err = a.compare(ctx, s, matched); err != nil {
 			return err
 		}
 	}
@@ -207,26 +257,28 @@ func (a *adopt) page(ctx context.Context, s *uploader.Survey, q *queue.Queue, ro
 	return nil
 }
 
-func (a *adopt) differs(m *queue.Matched, detail string) {
-	if a.differing[m.Place] {
+// newVersion is how most differences end.
+const newVersion = "the next backfill uploads a new version"
+
+func (a *adopt) differs(at queue.Place, d difference) {
+	if a.differing[at] {
 		return // a second listing shows it again
 	}
-	a.differing[m.Place] = true
+	a.differing[at] = true
 	a.result.Differ++
 	if a.all || len(a.result.Different) < maxListed {
-		a.result.Different = append(a.result.Different, difference{
-			Kind: "differs", Path: display(m.Place.Path), RemotePath: m.Found.RemotePath, FileID: m.Found.FileID, Detail: detail,
-			Repair: "the next backfill uploads a new version",
-		})
+		d.Kind, d.Root, d.Path = "differs", a.roots[at.RootID].Dir.Name(), display(at.Path)
+		a.result.Different = append(a.result.Different, d)
 	}
 }
 
 // compare downloads what could be adopted, and keeps what has the content of the
 // local file.
-func (a *adopt) compare(ctx context.Context, s *uploader.Survey, roots map[int64]uploader.Root, matched []queue.Matched) ([]*queue.Found, error) {
+func (a *adopt) compare(ctx context.Context, s *uploader.Survey, matched []queue.Matched) ([]*queue.Found, error) {
 	const atOnce = 4
 	same := make([]bool, len(matched))
 	why := make([]error, len(matched))
+	calls := make([]int64, len(matched)) // s counts for one goroutine alone
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
 	for i := range matched {
@@ -234,17 +286,27 @@ func (a *adopt) compare(ctx context.Context, s *uploader.Survey, roots map[int64
 		if m.Match != queue.Adoptable || a.differing[m.Place] {
 			continue
 		}
-		root := roots[m.Place.RootID]
+		root := a.roots[m.Place.RootID]
 		group.Go(func() error {
 			here, err := root.LocalContent(gctx, m.Place.Path, m.Size)
 			if err == nil {
-				m.Found.Hash, err = s.ContentOf(gctx, m.Found)
+				own := uploader.Survey{Client: s.Client}
+				m.Found.Hash, err = own.ContentOf(gctx, m.Found)
+				calls[i] = own.Calls
 			}
 			same[i], why[i] = err == nil && here == m.Found.Hash, err
+			var api *imagekit.Error
+			if errors.As(err, &api) && api.Class == imagekit.Offline {
+				return fmt.Errorf("the library's files can't be downloaded: %w", err) // none can
+			}
 			return gctx.Err()
 		})
 	}
-	if err := group.Wait(); err != nil {
+	err := group.Wait()
+	for _, n := range calls {
+		s.Calls += n
+	}
+	if err != nil {
 		return nil, err
 	}
 	var take []*queue.Found
@@ -255,9 +317,12 @@ func (a *adopt) compare(ctx context.Context, s *uploader.Survey, roots map[int64
 			take = append(take, m.Found)
 		case why[i] != nil:
 			a.result.Unverified++
+			a.differing[m.Place] = true
 			fmt.Fprintf(a.err, "iksync: %s could not be compared: %v\n", display(m.Place.Path), why[i])
 		default:
-			a.differs(m, "the same size, and another content")
+			a.differs(m.Place, difference{
+				RemotePath: m.Found.RemotePath, FileID: m.Found.FileID, Detail: "the same size, and another content", Repair: newVersion,
+			})
 		}
 	}
 	return take, nil
@@ -292,12 +357,12 @@ func (a *adopt) report() error {
 	line("known", r.Known, "recorded before", nil)
 	var different []string
 	for _, d := range r.Different {
-		different = append(different, fmt.Sprintf("%s (%s): %s", d.Path, d.RemotePath, d.Detail))
+		different = append(different, fmt.Sprintf("%s (%s): %s", d.Path, d.RemotePath, d.Detail+"; "+d.Repair))
 	}
-	line("differ", r.Differ, "the next backfill uploads new versions", different)
+	line("differ", r.Differ, "not adopted", different)
 	line("only here", r.OnlyHere, "the next backfill uploads them", r.Here)
 	line("only there", r.OnlyThere, "nothing is done about them", r.There)
-	line("unclear", r.Unverified, "could not be compared, so not adopted", nil)
+	line("unclear", r.Unverified, "could not be compared, so not adopted: the next backfill uploads new versions", nil)
 	_, err := fmt.Fprintf(a.out, "State file: %s\n", r.State)
 	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -38,11 +40,12 @@ type planTotals struct {
 	Files    int64            `json:"files"` // wanted, on the disk
 	Bytes    int64            `json:"bytes"`
 	InStep   int64            `json:"in_step"`
-	Do       map[string]int64 `json:"do"`         // files by what is done with them
-	Send     int64            `json:"send_bytes"` // by uploads and updates
-	Skipped  map[string]int64 `json:"skipped"`    // by the rule that decided
-	Waiting  map[string]int64 `json:"waiting"`    // by class
-	Pending  int64            `json:"pending_removals"`
+	Do       map[string]int64 `json:"do"`                 // files by what is done with them
+	Send     int64            `json:"send_bytes"`         // by uploads and updates
+	Skipped  map[string]int64 `json:"skipped"`            // by the rule that decided
+	Waiting  map[string]int64 `json:"waiting"`            // by class
+	Pending  int64            `json:"pending_removals"`   // wait for the end of their grace
+	HeldBack int64            `json:"held_back_removals"` // and for somebody's approval
 	Braked   []string         `json:"braked,omitempty"`
 	Problems int64            `json:"unreadable"`
 	Names    int64            `json:"changed_names"` // files whose name in the library is another
@@ -54,7 +57,9 @@ type planStep struct {
 	Do         string `json:"do"`
 	Root       string `json:"root"`
 	Path       string `json:"path"`
+	PathBase64 string `json:"path_base64,omitempty"` // where it is not UTF-8
 	From       string `json:"from,omitempty"`
+	FromBase64 string `json:"from_base64,omitempty"`
 	RemotePath string `json:"remote_path,omitempty"`
 	FromRemote string `json:"from_remote_path,omitempty"`
 	Bytes      int64  `json:"bytes,omitempty"`
@@ -62,6 +67,7 @@ type planStep struct {
 	Why        string `json:"why,omitempty"`
 	Name       string `json:"name,omitempty"` // "mapped" or "collision" where the remote name is another
 	NotBefore  string `json:"not_before,omitempty"`
+	HeldBack   bool   `json:"held_back,omitempty"` // until it is approved
 }
 
 func (a *app) planCommand() *cobra.Command {
@@ -221,10 +227,17 @@ func (p *plan) removals(ctx context.Context, q *queue.Queue, roots []openRoot) e
 					fmt.Sprintf("%s: %s; the library's copy stays at %s", display(f.Path), f.Absent, f.RemotePath))
 				continue
 			}
-			p.totals.Pending++
 			at := f.AbsentAt.Add(r.config.Removal.After)
-			p.say("removed later", planStep{Do: policy.String(), Root: r.config.Path, Path: f.Path, RemotePath: f.RemotePath, Why: f.Absent.String(), NotBefore: timestamp(at)},
-				fmt.Sprintf("%s: %s; %s not before %s", display(f.Path), f.Absent, policy, at.UTC().Format(time.RFC3339)))
+			step := planStep{Do: policy.String() + "_later", Root: r.config.Path, Path: f.Path, RemotePath: f.RemotePath, Why: f.Absent.String(), NotBefore: timestamp(at)}
+			heading, when := "removed later", policy.String()
+			if standing.Braked != "" && f.AbsentAt.After(standing.Approved) {
+				p.totals.HeldBack++
+				step.HeldBack = true
+				heading, when = "held back", policy.String()+" when it is approved,"
+			} else {
+				p.totals.Pending++
+			}
+			p.say(heading, step, fmt.Sprintf("%s: %s; %s not before %s", display(f.Path), f.Absent, when, at.UTC().Format(time.RFC3339)))
 		}
 	}
 	return nil
@@ -256,13 +269,18 @@ func (p *plan) step(s uploader.Step) {
 	switch s.Do {
 	case uploader.StepUpload, uploader.StepUpdate:
 		line = fmt.Sprintf("%s -> %s, %s", display(s.Path), s.Remote, humanize.Bytes(uint64(s.Size)))
+		if s.Why != "" {
+			line += "; " + s.Why
+		}
 	case uploader.StepMove, uploader.StepMoveFolder:
 		line = fmt.Sprintf("%s -> %s: %s -> %s", display(s.From), display(s.Path), s.FromRemote, s.Remote)
 		if s.Do == uploader.StepMoveFolder {
 			line += fmt.Sprintf(" as a whole, %s", files(s.Files))
 		}
-	case uploader.StepCopy, uploader.StepAlias:
-		line = fmt.Sprintf("%s: like %s", display(s.Path), display(s.From))
+	case uploader.StepCopy:
+		line = fmt.Sprintf("%s -> %s, from %s", display(s.Path), s.Remote, s.FromRemote)
+	case uploader.StepAlias:
+		line = fmt.Sprintf("%s: %s", display(s.Path), s.Remote)
 	case uploader.StepTrash, uploader.StepDelete:
 		line = fmt.Sprintf("%s: %s", s.FromRemote, s.Why)
 	default:
@@ -302,10 +320,20 @@ func (p *plan) name(root *config.Root, s uploader.Step, out *planStep) {
 // say tells a step: at once as JSON, or in its list.
 func (p *plan) say(heading string, step planStep, line string) {
 	if p.json {
+		step.PathBase64, step.FromBase64 = bytesOf(step.Path), bytesOf(step.From)
 		p.encode(step)
 		return
 	}
 	p.list(heading, line)
+}
+
+// bytesOf gives a path's bytes for JSON, which would change those that are not UTF-8;
+// "" for a path that it holds as it is.
+func bytesOf(path string) string {
+	if utf8.ValidString(path) {
+		return ""
+	}
+	return base64.StdEncoding.EncodeToString([]byte(path))
 }
 
 func (p *plan) list(heading, line string) {
@@ -354,13 +382,14 @@ func (p *plan) report() error {
 	section("to the trash", t.Do[uploader.StepTrash], "")
 	section("delete", t.Do[uploader.StepDelete], "for good")
 	section("removed later", t.Pending, "when their grace (delete_after) is over")
+	section("held back", t.HeldBack, "until they are approved (iksync approve)")
 	section("kept", t.Do["keep"], "gone or left out; the library's copies stay")
 	section("names", t.Names, "go under another name")
 	section("waiting", sum(t.Waiting), counts(t.Waiting))
 	section("skipped", sum(t.Skipped), counts(t.Skipped))
 	section("unreadable", t.Problems+t.Do[uploader.StepUnreadable], "")
 	for _, why := range t.Braked {
-		fmt.Fprintf(p.out, "  nothing is removed: %s (iksync approve)\n", why)
+		fmt.Fprintf(p.out, "  nothing more is removed of %s (iksync approve)\n", why)
 	}
 	_, err := fmt.Fprintf(p.out, "To send: %s in %s, %s in all.\n", humanize.Bytes(uint64(t.Send)),
 		files(t.Do[uploader.StepUpload]+t.Do[uploader.StepUpdate]), quantity(t.APICalls, "call")+" of the API")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -150,13 +151,17 @@ func namedRoots(roots []state.Root, names []string) ([]state.Root, error) {
 	var picked []state.Root
 	for _, name := range names {
 		found := false
-		abs, err := filepath.Abs(name)
+		abs, err := resolved(name)
 		if err != nil {
 			return nil, usage("root %s: %v", name, err)
 		}
 		for _, root := range roots {
-			if root.Path == abs || root.Folder == folderOf(name) {
-				picked, found = append(picked, root), true
+			if root.Path != abs && root.Folder != folderOf(name) {
+				continue
+			}
+			found = true
+			if !slices.ContainsFunc(picked, func(p state.Root) bool { return p.ID == root.ID }) {
+				picked = append(picked, root)
 			}
 		}
 		if !found {
@@ -164,6 +169,23 @@ func namedRoots(roots []state.Root, names []string) ([]state.Root, error) {
 		}
 	}
 	return picked, nil
+}
+
+// resolved makes a path absolute, without symlinks where it exists still: roots are
+// recorded so.
+func resolved(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	for dir, rest := abs, ""; ; dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest) {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			return filepath.Join(real, rest), nil
+		}
+		if dir == filepath.Dir(dir) {
+			return abs, nil
+		}
+	}
 }
 
 // describe tells of an absent file what will become of its copy.
@@ -241,14 +263,15 @@ func (r *removals) undo(ctx context.Context, args []string) error {
 	}
 	var places []queue.Place
 	for _, arg := range args {
-		abs, err := filepath.Abs(arg)
+		abs, err := resolved(arg)
 		if err != nil {
 			return usage("%s: %v", arg, err)
 		}
 		known := false
 		for _, a := range found {
 			if config.Inside(abs, a.Root) {
-				places, known = append(places, queue.Place{RootID: a.id, Path: strings.TrimPrefix(strings.TrimPrefix(abs, a.Root), "/")}), true
+				below := filepath.ToSlash(strings.TrimPrefix(abs, a.Root))
+				places, known = append(places, queue.Place{RootID: a.id, Path: strings.TrimPrefix(below, "/")}), true
 			}
 		}
 		if !known {
@@ -283,7 +306,16 @@ func (r *removals) undo(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(r.out, "The copies of %s stay in the library.\n", files(kept))
+	switch {
+	case r.json:
+		err = json.NewEncoder(r.out).Encode(map[string]int64{"kept": kept})
+	case kept == 0:
+		_, err = fmt.Fprintln(r.out, "Nothing there waits to be removed from the library.")
+	case kept == 1:
+		_, err = fmt.Fprintln(r.out, "The copy of 1 file stays in the library.")
+	default:
+		_, err = fmt.Fprintf(r.out, "The copies of %s stay in the library.\n", files(kept))
+	}
 	return err
 }
 
@@ -342,7 +374,7 @@ func (r *removals) act(ctx context.Context, path string, direct func(*queue.Queu
 	if errors.As(err, &locked) {
 		err := remote(control.NewClient(path))
 		if errors.Is(err, control.ErrNoDaemon) {
-			return exit(exitBusy, fmt.Errorf("another iksync that is no daemon has the state file: try again when it has ended (%w)", locked))
+			return exit(exitBusy, fmt.Errorf("%w; it takes no commands meanwhile: %w", locked, err))
 		}
 		if err != nil {
 			return exit(exitFailed, err)

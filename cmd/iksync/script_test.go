@@ -14,6 +14,7 @@ import (
 	"image/png"
 	"io"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -78,6 +79,7 @@ func TestScripts(t *testing.T) {
 type story struct {
 	library   *library
 	processes map[string]*process
+	asked     int64 // requests when they were counted last
 }
 
 // theStory is the key of a script's story.
@@ -89,9 +91,10 @@ func storyOf(ts *testscript.TestScript) *story { return ts.Value(theStory{}).(*s
 //
 //	run [CODE] ARG...        run iksync and want its exit code (0); what varies in its
 //	                         output is brought to one form, see steady
-//	imagekit [KEY]           start an ImageKit in this process, which takes KEY alone, and
-//	                         point the environment at it
+//	imagekit [local] [KEY]   start an ImageKit in this process, which takes KEY alone, and
+//	                         point the environment at it; local: the URLs of files lead to it
 //	faults [FILE]            let it fail by the plan in FILE, or no more
+//	met N                    wait until N requests have met a fault
 //	hold N / release         let N uploads pass and keep the later ones waiting / all pass
 //	await N                  wait until N uploads have come since hold or received
 //	received N               want that many of them
@@ -107,11 +110,18 @@ func storyOf(ts *testscript.TestScript) *story { return ts.Value(theStory{}).(*s
 //	fifo FILE, rawname DIR   make what an archive can't hold: a FIFO; a name that is not UTF-8
 //	nowhere TEXT FILE...     want TEXT in none of the files, as it is or encoded
 //	get URL                  print what a server answers
+//	api METHOD PATH [BODY]   call the library's management API, as the dashboard does; {/a/b.jpg}
+//	                         in PATH stands for that file's fileId
+//	asked [N]                want that many requests of any kind since asked; begin to count
+//	asplanned ARG... [--workers N]
+//	                         run plan and backfill, and want that the one said what the other did
+//	appears FILE             wait until a file is there
 func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"run":         run,
 		"imagekit":    startLibrary,
 		"faults":      setFaults,
+		"met":         met,
 		"hold":        hold,
 		"release":     release,
 		"await":       await,
@@ -129,6 +139,10 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"rawname":     rawName,
 		"nowhere":     nowhere,
 		"get":         get,
+		"api":         callAPI,
+		"asked":       asked,
+		"asplanned":   asPlanned,
+		"appears":     appears,
 	}
 }
 
@@ -170,6 +184,7 @@ func steady(ts *testscript.TestScript, text string) string {
 		{`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`, "TIME"},
 		{`127\.0\.0\.1:\d+`, "127.0.0.1:PORT"},
 		{`\b[0-9a-f]{24}\b`, "FILEID"},
+		{`(/iksync-trash|/bin)/\d{4}-\d\d-\d\d/(\d{6}-[0-9a-f]+/)?`, "$1/DAY/"},
 		{`go run \./cmd/iksync`, "iksync"},
 	} {
 		text = regexp.MustCompile(v.varies).ReplaceAllString(text, v.becomes)
@@ -182,13 +197,16 @@ func startLibrary(ts *testscript.TestScript, neg bool, args []string) {
 		Endpoint: "https://ik.imagekit.io/demo",
 		Now:      func() time.Time { return time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC) },
 	}
+	if len(args) > 0 && args[0] == "local" {
+		o.Endpoint, args = "", args[1:]
+	}
 	if len(args) > 0 {
 		o.PrivateKey = args[0]
 	}
 	l, err := newLibrary(o)
 	ts.Check(err)
 	ts.Defer(l.close)
-	storyOf(ts).library = l
+	storyOf(ts).library, storyOf(ts).asked = l, 0
 	ts.Setenv("IKSYNC_UPLOAD_URL", l.http.URL+"/api/v1/files/upload")
 	ts.Setenv("IKSYNC_API_URL", l.http.URL+"/v1")
 	ts.Setenv("IMAGEKIT_PRIVATE_KEY", "private_test")
@@ -237,28 +255,34 @@ func received(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func printLibrary(ts *testscript.TestScript, neg bool, args []string) {
-	w := ts.Stdout() // also when there is nothing to print
+	var w strings.Builder
+	defer func() { // also when there is nothing to print
+		lines := strings.SplitAfter(steady(ts, w.String()), "\n")
+		slices.Sort(lines) // the steady forms
+		_, err := io.WriteString(ts.Stdout(), strings.Join(lines, ""))
+		ts.Check(err)
+	}()
 	for _, a := range libraryOf(ts).server.Assets() {
-		fmt.Fprintf(w, "%s %d bytes", a.FilePath, a.Size)
+		fmt.Fprintf(&w, "%s %d bytes", a.FilePath, a.Size)
 		if a.Versions > 1 {
-			fmt.Fprintf(w, ", version %d", a.Versions)
+			fmt.Fprintf(&w, ", version %d", a.Versions)
 		}
 		if len(a.Tags) > 0 {
-			fmt.Fprintf(w, ", tags %s", strings.Join(a.Tags, " "))
+			fmt.Fprintf(&w, ", tags %s", strings.Join(a.Tags, " "))
 		}
 		if a.IsPrivate {
-			fmt.Fprint(w, ", private")
+			fmt.Fprint(&w, ", private")
 		}
 		if !a.IsPublished {
-			fmt.Fprint(w, ", draft")
+			fmt.Fprint(&w, ", draft")
 		}
 		if a.CustomCoordinates != "" {
-			fmt.Fprintf(w, ", coordinates %s", a.CustomCoordinates)
+			fmt.Fprintf(&w, ", coordinates %s", a.CustomCoordinates)
 		}
 		if a.Description != "" {
-			fmt.Fprintf(w, ", description %q", a.Description)
+			fmt.Fprintf(&w, ", description %q", a.Description)
 		}
-		fmt.Fprintln(w)
+		fmt.Fprintln(&w)
 	}
 }
 
@@ -351,6 +375,139 @@ func nowhere(ts *testscript.TestScript, neg bool, args []string) {
 		content := ts.ReadFile(file)
 		if i := slices.IndexFunc(forms, func(form string) bool { return strings.Contains(content, form) }); i >= 0 {
 			ts.Fatalf("%s holds it as %s", file, forms[i])
+		}
+	}
+}
+
+// apiPath is where a path of the management API names a file by its path.
+var apiPath = regexp.MustCompile(`\{[^}]*\}`)
+
+func callAPI(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 && len(args) != 3 {
+		ts.Fatalf("usage: api METHOD PATH [BODY]")
+	}
+	l := libraryOf(ts)
+	path := apiPath.ReplaceAllStringFunc(args[1], func(named string) string {
+		for _, a := range l.server.Assets() {
+			if a.FilePath == named[1:len(named)-1] {
+				return a.FileID
+			}
+		}
+		ts.Fatalf("the library has no %s", named)
+		return ""
+	})
+	req, err := http.NewRequest(args[0], l.http.URL+"/v1"+path, strings.NewReader(strings.Join(args[2:], "")))
+	ts.Check(err)
+	req.Header.Set("Content-Type", "application/json")
+	req.SetBasicAuth(ts.Getenv("IMAGEKIT_PRIVATE_KEY"), "")
+	answer, err := l.http.Client().Do(req)
+	ts.Check(err)
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	ts.Check(err)
+	if answer.StatusCode >= 300 {
+		ts.Fatalf("the library answered %s: %s", answer.Status, body)
+	}
+	_, err = ts.Stdout().Write(body)
+	ts.Check(err)
+	storyOf(ts).asked++ // by the script, and not by iksync
+}
+
+// requests counts what the library was asked so far.
+func requests(ts *testscript.TestScript) (n int64) {
+	for _, count := range libraryOf(ts).server.Stats().Requests {
+		n += count
+	}
+	return n
+}
+
+func asked(ts *testscript.TestScript, neg bool, args []string) {
+	s, now := storyOf(ts), requests(ts)
+	got := now - s.asked
+	s.asked = now
+	if len(args) == 0 {
+		return
+	}
+	if want := int64(count(ts, args)); got != want {
+		ts.Fatalf("there were %d requests, not %d: %v", got, want, libraryOf(ts).server.Stats().Requests)
+	}
+}
+
+func asPlanned(ts *testscript.TestScript, neg bool, args []string) {
+	var said struct {
+		Totals *planTotals `json:"totals"`
+	}
+	var workers []string // which a plan has none of
+	if i := slices.Index(args, "--workers"); i >= 0 {
+		workers, args = args[i:], args[:i]
+	}
+	before := requests(ts)
+	run(ts, false, slices.Concat([]string{"plan"}, args, []string{"--json"}))
+	if n := requests(ts) - before; n != 0 && !slices.Contains(args, "--remote") {
+		ts.Fatalf("the plan made %d requests", n)
+	}
+	lines := strings.Split(strings.TrimSpace(ts.ReadFile("stdout")), "\n")
+	ts.Check(json.Unmarshal([]byte(lines[len(lines)-1]), &said))
+	if said.Totals == nil {
+		ts.Fatalf("the plan has no totals at its end:\n%s", strings.Join(lines, "\n"))
+	}
+	args = slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == "--remote" })
+	before = requests(ts)
+	run(ts, false, slices.Concat([]string{"backfill"}, args, workers, []string{"--json"}))
+	var did summary
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &did))
+	t := said.Totals
+	for _, c := range []struct {
+		what      string
+		said, did int64
+	}{
+		{"files", t.Files, did.Files},
+		{"bytes", t.Bytes, did.Bytes},
+		{"uploads and updates", t.Do["upload"] + t.Do["update"], did.Uploaded},
+		{"bytes sent", t.Send, did.UploadedBytes},
+		{"in step and touched", t.InStep + t.Do["touch"], did.Unchanged},
+		{"touched", t.Do["touch"], did.Touched},
+		{"moved", t.Do["move"] + t.Do["move_folder"], did.Moved},
+		{"copied", t.Do["copy"], did.Copied},
+		{"the same", t.Do["alias"], did.Aliased},
+		{"removed", t.Do["trash"] + t.Do["delete"], did.Removed},
+		{"skipped", sum(t.Skipped), sum(did.Skipped)},
+		{"waiting", sum(t.Waiting), sum(did.Waiting)},
+		{"kept, removed later and held back", t.Do["keep"] + t.Pending + t.HeldBack, did.Gone},
+		{"calls of the API, as the library counts them", t.APICalls, requests(ts) - before},
+		{"calls of the API", t.APICalls, did.Requests},
+	} {
+		if c.said != c.did {
+			ts.Fatalf("%s: the plan says %d, and the backfill did %d (%v)\n%s", c.what, c.said, c.did, libraryOf(ts).server.Stats().Requests, strings.Join(lines, "\n"))
+		}
+	}
+	if !slices.Equal(t.Braked, did.Braked) && len(t.Braked) != len(did.Braked) {
+		ts.Fatalf("the plan is braked by %q, and the backfill by %q", t.Braked, did.Braked)
+	}
+}
+
+func met(ts *testscript.TestScript, neg bool, args []string) {
+	want := int64(count(ts, args))
+	comes(ts, fmt.Sprintf("%d requests that meet a fault", want), func() bool { return libraryOf(ts).server.Stats().Faults >= want })
+}
+
+func appears(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: appears FILE")
+	}
+	comes(ts, args[0], func() bool {
+		_, err := os.Lstat(ts.MkAbs(args[0]))
+		return err == nil
+	})
+}
+
+// comes waits until what is there.
+func comes(ts *testscript.TestScript, what string, isThere func() bool) {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for began := time.Now(); !isThere(); <-ticker.C {
+		if time.Since(began) > patience {
+			ts.Fatalf("waited in vain for %s", what)
 		}
 	}
 }

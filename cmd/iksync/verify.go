@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -50,6 +52,7 @@ type verified struct {
 	OnlyThere int64            `json:"only_in_library"`
 	There     []string         `json:"only_in_library_first"`
 	Kept      int64            `json:"kept"` // copies of files that are gone
+	Braked    []string         `json:"braked,omitempty"`
 	APICalls  int64            `json:"api_calls"`
 }
 
@@ -63,7 +66,7 @@ type repair struct {
 
 func (a *app) verifyCommand() *cobra.Command {
 	v := &verification{backfill: &backfill{app: a}, roots: make(map[int64]*config.Root)}
-	v.report.Differ = make(map[string]int64)
+	v.report.Differ, v.report.First, v.report.There = make(map[string]int64), []difference{}, []string{} // in JSON none is null
 	cmd := &cobra.Command{
 		Use:   "verify {--config FILE [ROOT...] | DIR --to FOLDER} [--sample N]",
 		Short: "Compare disk, records and library",
@@ -164,7 +167,7 @@ func (v *verification) compareCopy(ctx context.Context, cfg *config.Config, path
 		if err := q.EndSurvey(ctx, roots[i].state.ID); err != nil { // of the original
 			return exit(exitFailed, err)
 		}
-		if err := v.library(ctx, q, client, &roots[i]); err != nil {
+		if err := v.library(ctx, db, q, client, &roots[i]); err != nil {
 			return exit(exitFailed, err)
 		}
 	}
@@ -176,7 +179,7 @@ func (v *verification) compareCopy(ctx context.Context, cfg *config.Config, path
 }
 
 // library compares the records of a root with the library.
-func (v *verification) library(ctx context.Context, q *queue.Queue, client *imagekit.Client, root *openRoot) error {
+func (v *verification) library(ctx context.Context, db *state.DB, q *queue.Queue, client *imagekit.Client, root *openRoot) error {
 	s := &uploader.Survey{Client: client, Queue: q, RootID: root.state.ID, Folder: root.config.Folder, Skip: root.config.Removal.TrashFolder}
 	defer func() { v.report.APICalls += s.Calls }()
 	if v.sample > 0 {
@@ -190,7 +193,7 @@ func (v *verification) library(ctx context.Context, q *queue.Queue, client *imag
 		}
 		return nil
 	}
-	if err := s.Run(ctx, func(found []queue.Found) error { return v.page(ctx, q, found) }); err != nil {
+	if err := s.Run(ctx, func(found []queue.Found) error { return v.page(ctx, db, q, found) }); err != nil {
 		return err
 	}
 	// What no listing has shown is asked for by itself: no listing is a proof.
@@ -206,7 +209,7 @@ func (v *verification) library(ctx context.Context, q *queue.Queue, client *imag
 }
 
 // page compares a page of listed files with their records.
-func (v *verification) page(ctx context.Context, q *queue.Queue, found []queue.Found) error {
+func (v *verification) page(ctx context.Context, db *state.DB, q *queue.Queue, found []queue.Found) error {
 	matched, err := q.MatchAll(ctx, found)
 	if err != nil {
 		return err
@@ -214,6 +217,13 @@ func (v *verification) page(ctx context.Context, q *queue.Queue, found []queue.F
 	for i := range matched {
 		m := &matched[i]
 		if m.File == 0 {
+			recorded, err := db.FileByAsset(ctx, m.Found.FileID)
+			if err != nil {
+				return err
+			}
+			if recorded != nil {
+				continue // it was moved: its record is asked for
+			}
 			v.report.OnlyThere++
 			if v.all || len(v.report.There) < maxListed {
 				v.report.There = append(v.report.There, m.Found.RemotePath)
@@ -246,7 +256,7 @@ func (v *verification) ask(ctx context.Context, s *uploader.Survey, f *state.Fil
 	d := difference{Root: root.Path, Path: display(f.Path), RemotePath: f.RemotePath, FileID: f.FileID}
 	switch {
 	case asset == nil:
-		d.Kind, d.Detail, d.Repair = diffMissing, "the library has no file of that fileId", "its record is removed, and it is uploaded again"
+		d.Kind, d.Detail, d.Repair = diffMissing, "the library has no file of that fileId", "it is uploaded again"
 		v.add(d, repair{kind: diffMissing, file: f.ID, fileID: f.FileID})
 	case asset.FilePath != f.RemotePath:
 		d.Kind, d.Detail, d.Repair = diffMoved, "it is at "+asset.FilePath+" in the library", "its record follows it"
@@ -301,7 +311,7 @@ func (v *verification) disk(ctx context.Context, cfg *config.Config, db *state.D
 		if s.Do == uploader.StepTouch {
 			return
 		}
-		v.add(difference{Kind: diffLocal, Root: v.roots[s.RootID].Path, Path: display(s.Path), RemotePath: s.Remote, Detail: "to do: " + headings[s.Do], Repair: "backfill"}, repair{})
+		v.add(difference{Kind: diffLocal, Root: v.roots[s.RootID].Path, Path: display(s.Path), RemotePath: cmp.Or(s.Remote, s.FromRemote), Detail: toDo(s), Repair: "backfill"}, repair{})
 	})
 	if err != nil {
 		return err
@@ -312,14 +322,38 @@ func (v *verification) disk(ctx context.Context, cfg *config.Config, db *state.D
 		}
 		v.add(difference{Kind: diffLocal, Root: v.roots[item.RootID].Path, Path: display(item.Path), Detail: "failed: " + item.Reason, Repair: "backfill tries again"}, repair{})
 	}
-	for _, id := range rootIDs(roots) {
-		standing, err := q.Standing(ctx, id)
+	for _, r := range roots {
+		standing, err := q.Standing(ctx, r.state.ID)
 		if err != nil {
 			return err
+		}
+		if standing.Braked != "" {
+			v.report.Braked = append(v.report.Braked, fmt.Sprintf("%s: %s", r.config.Path, standing.Braked))
 		}
 		v.report.Kept += standing.Absent + standing.Kept
 	}
 	return nil
+}
+
+// toDo says what a backfill would do.
+func toDo(s uploader.Step) string {
+	switch s.Do {
+	case uploader.StepUpload:
+		return "to be uploaded"
+	case uploader.StepUpdate:
+		return "to be uploaded as a new version"
+	case uploader.StepMove, uploader.StepMoveFolder:
+		return "to be moved in the library, as here from " + display(s.From)
+	case uploader.StepCopy:
+		return "to be copied in the library, from " + s.FromRemote
+	case uploader.StepAlias:
+		return "to be recorded as the same as " + display(s.From)
+	case uploader.StepTrash:
+		return s.Why + ", its copy to be moved to the trash folder"
+	case uploader.StepDelete:
+		return s.Why + ", its copy to be deleted"
+	}
+	return strings.TrimSuffix(s.Do+": "+s.Why, ": ")
 }
 
 func (v *verification) print() error {
@@ -337,13 +371,20 @@ func (v *verification) print() error {
 		fmt.Fprintf(v.out, "  %s\n", counts(r.Differ))
 	}
 	for _, d := range r.First {
-		fmt.Fprintf(v.out, "      %s (%s): %s; mended by: %s\n", d.Path, d.RemotePath, d.Detail, d.Repair)
+		at := ""
+		if d.RemotePath != "" {
+			at = " (" + d.RemotePath + ")"
+		}
+		fmt.Fprintf(v.out, "      %s%s: %s; repair: %s\n", d.Path, at, d.Detail, d.Repair)
 	}
 	if rest := sum(r.Differ) - int64(len(r.First)); rest > 0 {
 		fmt.Fprintf(v.out, "      and %s more (--all)\n", humanize.Comma(rest))
 	}
 	if r.Kept > 0 {
 		fmt.Fprintf(v.out, "  %s gone or left out here; their copies are in the library\n", files(r.Kept))
+	}
+	for _, why := range r.Braked {
+		fmt.Fprintf(v.out, "  nothing more is removed of %s (iksync approve)\n", why)
 	}
 	if r.OnlyThere > 0 {
 		fmt.Fprintf(v.out, "  %s only in the library; nothing is done about them\n", files(r.OnlyThere))

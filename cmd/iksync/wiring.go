@@ -158,6 +158,12 @@ func (r *openRoot) uploadRoot(limits watcher.Limits) uploader.Root {
 		ID: r.state.ID, Dir: r.dir, Params: r.config.Params, Hold: limits.Hold,
 		Follow: r.config.Symlinks == watcher.FollowInside,
 		Folder: r.config.Folder, Removal: r.config.Removal, Duplicates: r.config.Duplicates,
+		Identity: func() ([]byte, error) {
+			if watcher.IsEmpty(r.dir) {
+				return nil, errors.New("the root is empty: perhaps it is not mounted")
+			}
+			return watcher.Identity(r.config.Path)
+		},
 		Absence: func(path string) state.Absence { return scan.Absence(r.dir, path, time.Now()) },
 	}
 }

@@ -1,6 +1,7 @@
 -- The directory as it was at the last complete scan: deletes are inferred from no other.
-ALTER TABLE roots ADD COLUMN identity    BLOB;                       -- file system and inode; NULL before the first
+ALTER TABLE roots ADD COLUMN identity    BLOB;                       -- file system and inode; NULL before the first, '' for whatever comes next
 ALTER TABLE roots ADD COLUMN scanned_at  INTEGER NOT NULL DEFAULT 0; -- when that scan began
+ALTER TABLE roots ADD COLUMN stranger    INTEGER NOT NULL DEFAULT 0; -- 1: a complete scan has found another directory in its place
 ALTER TABLE roots ADD COLUMN braked      TEXT    NOT NULL DEFAULT ''; -- why nothing of it is deleted in the library
 ALTER TABLE roots ADD COLUMN approved_at INTEGER NOT NULL DEFAULT 0; -- what was absent by then may be deleted, however much it is
 
@@ -28,7 +29,7 @@ CREATE INDEX jobs_donor     ON jobs (donor) WHERE donor IS NOT NULL;
 -- with its outcome. One that is found at the start is looked into first.
 CREATE TABLE intents (
     id         INTEGER PRIMARY KEY,
-    kind       INTEGER NOT NULL, -- 1 move a file, 2 move a folder, 3 move a file to the trash, 4 delete a file, 5 copy a file
+    kind       INTEGER NOT NULL, -- 1 move a file, 2 move a folder, 3 move a file to the trash, 4 delete a file, 5 copy a file, 6 remove a folder
     file       INTEGER REFERENCES files (id) ON DELETE CASCADE, -- NULL for a folder and for a copy
     source     TEXT    NOT NULL, -- remote path before
     target     TEXT    NOT NULL, -- and after; "" for a delete

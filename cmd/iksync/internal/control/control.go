@@ -23,6 +23,8 @@ import (
 const (
 	// answerTimeout bounds one exchange.
 	answerTimeout = 30 * time.Second
+	// longestSocket is how long the path of a socket may be on the systems there are.
+	longestSocket = 103
 	// maxMessage bounds a request and an answer, bytes.
 	maxMessage = 1 << 20
 )
@@ -48,6 +50,9 @@ type Server struct {
 // holds: a socket that is there is one that a dead process left. Close ends it.
 func Listen(statePath string, a Actions) (*Server, error) {
 	path := SocketPath(statePath)
+	if len(path) > longestSocket {
+		return nil, fmt.Errorf("the path of the control socket %s is longer than the %d bytes that systems take: keep the state file elsewhere", path, longestSocket)
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("remove the old control socket: %w", err)
 	}
@@ -56,7 +61,9 @@ func Listen(statePath string, a Actions) (*Server, error) {
 		return nil, fmt.Errorf("listen at the control socket %s: %w", path, err)
 	}
 	mux := http.NewServeMux()
-	handle(mux, "POST /undo", func(ctx context.Context, at queue.Place) (int64, error) { return a.Undo(ctx, at) })
+	handle(mux, "POST /undo", func(ctx context.Context, at place) (int64, error) {
+		return a.Undo(ctx, queue.Place{RootID: at.RootID, Path: string(at.Path)})
+	})
 	handle(mux, "POST /approve", func(ctx context.Context, rootID int64) (bool, error) { return true, a.Approve(ctx, rootID) })
 	s := &Server{http: &http.Server{Handler: mux, ReadTimeout: answerTimeout, WriteTimeout: answerTimeout}, done: make(chan error, 1)}
 	go func() {
@@ -74,6 +81,12 @@ func (s *Server) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()
 	return errors.Join(s.http.Shutdown(ctx), <-s.done)
+}
+
+// place is a [queue.Place] whose path keeps bytes that are not UTF-8.
+type place struct {
+	RootID int64
+	Path   []byte
 }
 
 // refusal is the body of an answer that is none.
@@ -126,7 +139,7 @@ func NewClient(statePath string) *Client {
 
 // Undo asks for [Actions.Undo].
 func (c *Client) Undo(ctx context.Context, at queue.Place) (n int64, err error) {
-	err = c.ask(ctx, "/undo", at, &n)
+	err = c.ask(ctx, "/undo", place{at.RootID, []byte(at.Path)}, &n)
 	return n, err
 }
 
