@@ -27,7 +27,8 @@ func (p *Pool) duplicate(ctx context.Context, root *Root, job *queue.Job, file *
 	if err != nil {
 		return false, errors.Join(errState, err)
 	}
-	for _, other := range same {
+	if len(same) > 0 {
+		other := same[0]
 		if root.Duplicates == SkipDuplicates {
 			p.stats.aliased.Add(1)
 			p.o.Log.Debug("the same content is in the library", zap.String("path", job.Path), zap.String("as", other.RemotePath))
@@ -36,15 +37,14 @@ func (p *Pool) duplicate(ctx context.Context, root *Root, job *queue.Job, file *
 			return true, nil
 		}
 		asset, err := p.copy(ctx, job, other)
-		if err != nil || asset == nil {
-			// It is uploaded then, also after a copy that was done and not seen.
-			p.o.Log.Debug("not copied in the library", zap.String("path", job.Path), zap.String("from", other.RemotePath), zap.Error(err))
-			break
+		if err == nil && asset != nil {
+			p.stats.copied.Add(1)
+			p.told(Step{Do: StepCopy, RootID: job.RootID, Path: job.Path, From: other.Path, Remote: asset.FilePath, FromRemote: other.RemotePath, Files: 1})
+			p.q.Complete(job, p.file(job, asset, st, sum), p.done(job))
+			return true, nil
 		}
-		p.stats.copied.Add(1)
-		p.told(Step{Do: StepCopy, RootID: job.RootID, Path: job.Path, From: other.Path, Remote: asset.FilePath, FromRemote: other.RemotePath, Files: 1})
-		p.q.Complete(job, p.file(job, asset, st, sum), p.done(job))
-		return true, nil
+		// It is uploaded then, also after a copy that was done and not seen.
+		p.o.Log.Debug("not copied in the library", zap.String("path", job.Path), zap.String("from", other.RemotePath), zap.Error(err))
 	}
 	if !p.claimContent(job, sum) {
 		// Another worker sends the same: when it has, there is something to copy.
