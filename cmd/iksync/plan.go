@@ -4,11 +4,8 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
 	"path"
-	"path/filepath"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -114,31 +111,16 @@ func (p *plan) run(ctx context.Context, args []string) (err error) {
 		}
 		defer client.Close()
 	}
-	dir, err := os.MkdirTemp("", "iksync-plan-")
-	if err != nil {
-		return exit(exitFailed, err)
+	err = onCopy(ctx, cfg, statePath, func(db *state.DB, q *queue.Queue, roots []openRoot) error {
+		return p.make(ctx, cfg, db, q, roots, client)
+	})
+	if err == nil {
+		return p.report()
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := outsideRoots("the directory for temporary files (TMPDIR)", dir, cfg.Roots); err != nil {
-		return err
-	}
-	copied := filepath.Join(dir, "iksync.db")
-	if err := state.Copy(ctx, statePath, copied); err != nil {
-		return exit(exitConfig, err)
-	}
-	db, err := openState(ctx, copied)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	err = p.make(ctx, cfg, db, client)
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return exit(exitInterrupted, nil)
-	case err != nil:
-		return exit(exitFailed, err)
 	}
-	return p.report()
+	return err
 }
 
 // reader makes a client that is asked and changes nothing.
@@ -161,17 +143,8 @@ func (a *app) reader(cfg *config.Config) (*imagekit.Client, error) {
 }
 
 // make makes the plan on a copy of the state file.
-func (p *plan) make(ctx context.Context, cfg *config.Config, db *state.DB, client *imagekit.Client) error {
-	roots, err := openRoots(ctx, db, cfg.Roots)
-	if err != nil {
-		return err
-	}
-	defer closeRoots(roots)
-	q := newQueue(db)
+func (p *plan) make(ctx context.Context, cfg *config.Config, db *state.DB, q *queue.Queue, roots []openRoot, client *imagekit.Client) error {
 	ids := rootIDs(roots)
-	if _, err := q.Recover(ctx); err != nil {
-		return err
-	}
 	if err := q.RetryFailed(ctx, ids); err != nil {
 		return err
 	}

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -112,7 +110,10 @@ func (v *verification) run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer client.Close()
-	if err := v.compareCopy(ctx, cfg, path, client); err != nil {
+	err = onCopy(ctx, cfg, path, func(db *state.DB, q *queue.Queue, roots []openRoot) error {
+		return v.compare(ctx, cfg, db, q, roots, client)
+	})
+	if err != nil {
 		if ctx.Err() != nil {
 			return exit(exitInterrupted, nil)
 		}
@@ -134,46 +135,20 @@ func (v *verification) run(ctx context.Context, args []string) (err error) {
 	return v.mend(ctx, cfg, path, client)
 }
 
-// compareCopy makes the comparison on a copy of the state file.
-func (v *verification) compareCopy(ctx context.Context, cfg *config.Config, path string, client *imagekit.Client) (err error) {
-	dir, err := os.MkdirTemp("", "iksync-verify-")
-	if err != nil {
-		return exit(exitFailed, err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := outsideRoots("the directory for temporary files (TMPDIR)", dir, cfg.Roots); err != nil {
-		return err
-	}
-	copied := filepath.Join(dir, "iksync.db")
-	if err := state.Copy(ctx, path, copied); err != nil {
-		return exit(exitConfig, err)
-	}
-	db, err := openState(ctx, copied)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	roots, err := openRoots(ctx, db, cfg.Roots)
-	if err != nil {
-		return err
-	}
-	defer closeRoots(roots)
-	q := newQueue(db)
-	if _, err := q.Recover(ctx); err != nil {
-		return exit(exitFailed, err)
-	}
+// compare makes the comparison, on a copy of the state file.
+func (v *verification) compare(ctx context.Context, cfg *config.Config, db *state.DB, q *queue.Queue, roots []openRoot, client *imagekit.Client) error {
 	for i := range roots {
 		v.roots[roots[i].state.ID] = roots[i].config
 		if err := q.EndSurvey(ctx, roots[i].state.ID); err != nil { // of the original
-			return exit(exitFailed, err)
+			return err
 		}
 		if err := v.library(ctx, db, q, client, &roots[i]); err != nil {
-			return exit(exitFailed, err)
+			return err
 		}
 	}
 	// The disk comes last: what it plans changes the copy.
 	if err := v.disk(ctx, cfg, db, q, roots); err != nil {
-		return exit(exitFailed, err)
+		return err
 	}
 	return nil
 }

@@ -167,3 +167,38 @@ func (r *openRoot) uploadRoot(limits watcher.Limits) uploader.Root {
 		Absence: func(path string) state.Absence { return scan.Absence(r.dir, path, time.Now()) },
 	}
 }
+
+// onCopy runs fn on a copy of the state file, which is thrown away, also beside a
+// process that has the original. A failure of fn is exit code 1.
+func onCopy(ctx context.Context, cfg *config.Config, statePath string, fn func(*state.DB, *queue.Queue, []openRoot) error) (err error) {
+	dir, err := os.MkdirTemp("", "iksync-")
+	if err != nil {
+		return exit(exitFailed, err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := outsideRoots("the directory for temporary files (TMPDIR)", dir, cfg.Roots); err != nil {
+		return err
+	}
+	copied := filepath.Join(dir, "iksync.db")
+	if err := state.Copy(ctx, statePath, copied); err != nil {
+		return exit(exitConfig, err)
+	}
+	db, err := openState(ctx, copied)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	roots, err := openRoots(ctx, db, cfg.Roots)
+	if err != nil {
+		return err
+	}
+	defer closeRoots(roots)
+	q := newQueue(db)
+	if _, err := q.Recover(ctx); err != nil {
+		return exit(exitFailed, err)
+	}
+	if err := fn(db, q, roots); err != nil {
+		return exit(exitFailed, err)
+	}
+	return nil
+}
