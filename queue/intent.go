@@ -42,6 +42,9 @@ type Intent struct {
 	Job      string // ImageKit's id of a folder's job; "" before it has answered
 	From, To Place  // directories of a folder
 	Approved bool   // a removal that somebody asked for, so that it counts for no brake
+	// Records is how many records there are below a folder that is to be moved; when
+	// there are others by now it is not.
+	Records int64
 }
 
 // ErrBusy says that a record is in use: a worker sends its file, its file is
@@ -108,8 +111,9 @@ func busy(tx *state.Tx, i *Intent) (bool, error) {
 	case MoveFolder, RemoveFolder:
 		// Jobs of its files that a worker has by now.
 		err = tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM jobs j WHERE j.leased <> 0 AND (j.remote_path > ?1 AND j.remote_path < ?2 OR ?3 <> '/' AND j.remote_path > ?3 AND j.remote_path < ?4))
-			OR ?3 <> '/' AND EXISTS (SELECT 1 FROM files f WHERE f.remote_path > ?3 AND f.remote_path < ?4)`,
-			i.Source+"/", i.Source+"0", i.Target+"/", i.Target+"0").Scan(&n)
+			OR ?3 <> '/' AND EXISTS (SELECT 1 FROM files f WHERE f.remote_path > ?3 AND f.remote_path < ?4)
+			OR ?5 > 0 AND ?5 <> (SELECT count(*) FROM files f WHERE f.remote_path > ?1 AND f.remote_path < ?2)`,
+			i.Source+"/", i.Source+"0", i.Target+"/", i.Target+"0", i.Records).Scan(&n)
 	case MoveFile:
 		err = tx.QueryRow(`SELECT NOT EXISTS (SELECT 1 FROM files f WHERE f.id = ?1 AND f.remote_path = ?2)
 			OR EXISTS (SELECT 1 FROM intents i WHERE i.file = ?1)

@@ -86,7 +86,8 @@ func (m *mover) settleFile(ctx context.Context, i *queue.Intent, f *state.File) 
 	var elsewhere []string
 	switch folder, _ := split(i.Source); i.Kind {
 	case queue.MoveFile:
-		elsewhere = []string{i.Target, path.Join(folder, path.Base(i.Target)), path.Join(folder, path.Base(aside(f, i.Target)))}
+		elsewhere = []string{i.Target, path.Join(folder, path.Base(i.Target)), path.Join(folder, path.Base(aside(f, i.Target))),
+			path.Join(path.Dir(i.Target), path.Base(aside(f, i.Target)))}
 	case queue.TrashFile:
 		elsewhere = []string{i.Target}
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -25,7 +26,9 @@ const (
 	// maxMoveAttempts is after how many failures a file is uploaded instead of moved.
 	maxMoveAttempts = 6
 	// removeEvery is how often it is looked for what is to be removed.
-	removeEvery = time.Minute
+	removeEvery = 10 * time.Second
+	// confirmEvery is how often a scan is asked for that confirms what is absent.
+	confirmEvery = time.Minute
 )
 
 // mover moves assets whose files were moved, one after the other: ImageKit
@@ -36,6 +39,7 @@ type mover struct {
 	wake chan struct{}
 
 	rereads    int
+	confirmed  time.Time      // when a scan was asked for
 	treeSource string         // the folder that is being moved, as it was at first
 	visiting   map[int64]bool // donors of the directories that are being looked into
 	removed    time.Time      // when it was last looked for what is to be removed
@@ -124,14 +128,28 @@ func (m *mover) pass(ctx context.Context) (did bool, next time.Time, err error) 
 			break
 		}
 	}
-	if m.p.o.Idle == nil && time.Since(m.removed) >= removeEvery {
+	if m.p.o.Idle == nil && m.p.removes() {
+		if due := m.removed.Add(removeEvery); time.Now().Before(due) {
+			if next.IsZero() || due.Before(next) {
+				next = due
+			}
+			return did, next, nil
+		}
 		m.removed = time.Now()
+		if next.IsZero() {
+			next = m.removed.Add(removeEvery)
+		}
 		if err := m.remove(ctx); err != nil {
 			next, err = m.later(err)
 			return did, next, err
 		}
 	}
 	return did, next, nil
+}
+
+// removes reports whether any root's policy removes something.
+func (p *Pool) removes() bool {
+	return slices.ContainsFunc(p.o.Roots, func(r Root) bool { return r.Removal.Gone != Keep || r.Removal.Filtered != Keep })
 }
 
 // later turns an error of ImageKit's, which is waited out, into none.

@@ -125,7 +125,7 @@ func (m *mover) moveFolder(ctx context.Context, t *queue.Tree) (bool, error) {
 			}
 			then = &queue.Intent{Kind: queue.MoveFolder, Source: target, Target: t.Target, From: t.From, To: t.To}
 		}
-		i := &queue.Intent{Kind: queue.MoveFolder, Source: source, Target: target, From: t.From, To: to}
+		i := &queue.Intent{Kind: queue.MoveFolder, Source: source, Target: target, From: t.From, To: to, Records: t.Records}
 		if err := m.p.q.Intend(ctx, i); err != nil {
 			return false, m.treeFailed(ctx, err)
 		}
@@ -138,7 +138,7 @@ func (m *mover) moveFolder(ctx context.Context, t *queue.Tree) (bool, error) {
 	if parent != toParent {
 		i := then
 		if i == nil {
-			i = &queue.Intent{Kind: queue.MoveFolder, Source: source, Target: t.Target, From: t.From, To: t.To}
+			i = &queue.Intent{Kind: queue.MoveFolder, Source: source, Target: t.Target, From: t.From, To: t.To, Records: t.Records}
 			if err := m.p.q.Intend(ctx, i); err != nil {
 				return false, m.treeFailed(ctx, err)
 			}

@@ -54,7 +54,8 @@ func (m *mover) removeSome(ctx context.Context, r *Root) (more bool, err error) 
 		return false, err
 	}
 	m.sayBrake(r, due.Braked)
-	if due.Unscanned > 0 && r.Rescan != nil {
+	if due.Unscanned > 0 && r.Rescan != nil && time.Since(m.confirmed) >= confirmEvery {
+		m.confirmed = time.Now()
 		r.Rescan()
 	}
 	var trash, deletes []*queue.Intent
