@@ -122,12 +122,11 @@ func moveRecord(tx *state.Tx, i *Intent, f *state.File, where func(*state.File, 
 		return err
 	}
 	to := i.To.Path + "/" + below
-	// The file there is the record's own, or one that was put in its place since; or
-	// there is none any more, and the record is of one that is gone from there. But a
-	// record whose file is elsewhere by now goes with that.
+	// None of the records' files is where it was. What is at the new place is the
+	// record's own, or was put in its place since; or the file is gone from there. But
+	// a record whose file is elsewhere by now goes with that.
 	n, err := tx.ExecRows(`UPDATE files SET root_id = ?2, path = ?3 WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM files o WHERE o.root_id = ?2 AND o.path = ?3)
-		AND (EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = ?2 AND j.path = ?3 AND (j.donor = ?1 OR files.absent <> 0 AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.donor = ?1)))
-			OR absent <> 0 AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = ?2 AND j.path = ?3))`,
+		AND (EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = ?2 AND j.path = ?3 AND j.donor = ?1) OR NOT EXISTS (SELECT 1 FROM jobs o WHERE o.donor = ?1))`,
 		f.ID, i.To.RootID, []byte(to))
 	if err != nil || n == 0 {
 		return err
