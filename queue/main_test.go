@@ -80,7 +80,7 @@ func seen(n int64) state.Stat {
 // are alike in size and time look like one that was moved.
 func (f *fixture) seenAt(path string, n int64) state.Stat {
 	st := seen(n)
-	st.MtimeNs += versions * int64(xxh3.HashString(fmt.Sprint(f.root, path))%1e15)
+	st.MtimeNs += versions * int64(xxh3.HashString(fmt.Sprintf("%d:%s", f.root, path))%1e15)
 	return st
 }
 
