@@ -20,44 +20,21 @@ func (q *Queue) IndexHashes(ctx context.Context) error {
 	return nil
 }
 
-// SameContent returns records of files of a content, not that of the path itself:
-// the nearest by name first, a few at most.
-func (q *Queue) SameContent(ctx context.Context, hash state.Hash, size int64, name string) ([]*state.File, error) {
-	const most = 8
-	var files []*state.File
-	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
-		files = nil
-		rows, err := tx.Query(`SELECT id FROM files WHERE hash = ? AND size = ? ORDER BY name = ? DESC, absent, id LIMIT ?`, hash[:], size, name, most)
-		if err != nil {
-			return err
+// SameContent returns a record of a file of a content, one of the given name before
+// others; nil when there is none.
+func (q *Queue) SameContent(ctx context.Context, hash state.Hash, size int64, name string) (same *state.File, err error) {
+	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		same = nil
+		files, err := tx.FilesWhere(`f.hash = ? AND f.size = ? ORDER BY f.name = ? DESC, f.absent, f.id LIMIT 1`, hash[:], size, name)
+		if len(files) > 0 {
+			same = files[0]
 		}
-		var ids []int64
-		for rows.Next() {
-			var id int64
-			if err := rows.Scan(&id); err != nil {
-				return err
-			}
-			ids = append(ids, id)
-		}
-		if err := rows.Err(); err != nil {
-			return err
-		}
-		if err := rows.Close(); err != nil {
-			return err
-		}
-		for _, id := range ids {
-			f, err := tx.FileByID(id)
-			if err != nil {
-				return err
-			}
-			files = append(files, f)
-		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look for the same content: %w", err)
 	}
-	return files, nil
+	return same, nil
 }
 
 // Alias records that a job's file has the content of another record's asset, and

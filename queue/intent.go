@@ -262,16 +262,8 @@ func (q *Queue) HasMoves(ctx context.Context, roots []int64) (has bool, err erro
 	if err != nil {
 		return false, err
 	}
-	rows, err := q.db.Query(ctx, `SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 0 AND move <> 0 AND +root_id IN (SELECT value FROM json_each(?)))
+	return q.holds(ctx, `SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 0 AND move <> 0 AND +root_id IN (SELECT value FROM json_each(?)))
 		OR EXISTS (SELECT 1 FROM intents)`, string(ids))
-	if err != nil {
-		return false, fmt.Errorf("look for moves: %w", err)
-	}
-	defer rows.Close()
-	if rows.Next() {
-		err = rows.Scan(&has)
-	}
-	return has, errors.Join(err, rows.Err())
 }
 
 // Identify records the ids that an asset has by now, of the record with a remote
@@ -289,5 +281,5 @@ func (q *Queue) Identify(ctx context.Context, remote string, at *Location) (foun
 
 // Reserved reports whether a remote path is a record's or a job's.
 func (q *Queue) Reserved(ctx context.Context, remote string) (is bool, err error) {
-	return q.folder(ctx, `SELECT EXISTS (SELECT 1 FROM files WHERE remote_path = ?1) OR EXISTS (SELECT 1 FROM jobs WHERE remote_path = ?1)`, remote)
+	return q.holds(ctx, `SELECT EXISTS (SELECT 1 FROM files WHERE remote_path = ?1) OR EXISTS (SELECT 1 FROM jobs WHERE remote_path = ?1)`, remote)
 }

@@ -18,11 +18,9 @@ type Move struct {
 	JobID    int64
 	RootID   int64
 	Path     string
-	Gen      int64
 	Stat     state.Stat
 	Remote   string // where the asset is to go
 	Attempts int
-	Priority int
 	// NotBefore is when it may be tried again.
 	NotBefore time.Time
 	Donor     *state.File
@@ -31,7 +29,7 @@ type Move struct {
 // Place is where the file is by now.
 func (m *Move) Place() Place { return Place{m.RootID, m.Path} }
 
-const moveColumns = `j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino, j.remote_path, j.attempts, j.priority, j.not_before, j.donor`
+const moveColumns = `j.id, j.root_id, j.path, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino, j.remote_path, j.attempts, j.not_before, j.donor`
 
 // Undecided returns a move of which nobody has looked yet whether it is one of a
 // whole directory; nil when there is none. next is then when the earliest backoff
@@ -97,8 +95,8 @@ func oneMove(tx *state.Tx, query string, args ...any) (*Move, error) {
 	var path []byte
 	var dev, ino, donor, notBefore int64
 	var remote sql.NullString
-	err := tx.QueryRow(query, args...).Scan(&m.JobID, &m.RootID, &path, &m.Gen, &m.Stat.Size, &m.Stat.MtimeNs, &m.Stat.CtimeNs, &dev, &ino,
-		&remote, &m.Attempts, &m.Priority, &notBefore, &donor)
+	err := tx.QueryRow(query, args...).Scan(&m.JobID, &m.RootID, &path, &m.Stat.Size, &m.Stat.MtimeNs, &m.Stat.CtimeNs, &dev, &ino,
+		&remote, &m.Attempts, &notBefore, &donor)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}

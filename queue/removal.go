@@ -112,34 +112,8 @@ func (r *Removal) most(records int64) int64 {
 }
 
 func dueFiles(tx *state.Tx, r Removal, before int64, and string) ([]*state.File, error) {
-	query := `SELECT f.id` + dueWhere + ` AND f.absent_at <= r.scanned_at` + and + ` ORDER BY f.absent_at, f.id LIMIT ?5`
-	rows, err := tx.Query(query, r.RootID, r.Gone, r.Filtered, before, r.Limit)
-	if err != nil {
-		return nil, err
-	}
-	var ids []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	files := make([]*state.File, 0, len(ids))
-	for _, id := range ids {
-		f, err := tx.FileByID(id)
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, f)
-	}
-	return files, nil
+	return tx.FilesWhere(`f.id IN (SELECT f.id`+dueWhere+` AND f.absent_at <= r.scanned_at`+and+` ORDER BY f.absent_at, f.id LIMIT ?5) ORDER BY f.absent_at, f.id`,
+		r.RootID, r.Gone, r.Filtered, before, r.Limit)
 }
 
 // AbsentFiles returns the records of a root (0 is every) whose files are absent, in the order of

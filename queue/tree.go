@@ -73,6 +73,10 @@ func (q *Queue) Tree(ctx context.Context, t *Tree) error {
 	return nil
 }
 
+// underFolder is the condition for records of assets below a remote folder, in the
+// order of their remote paths.
+const underFolder = `f.remote_path > ? AND f.remote_path < ? ORDER BY f.remote_path`
+
 // treePage bounds the records that are read at a time.
 const treePage = 1000
 
@@ -85,7 +89,7 @@ func (q *Queue) MovedTree(ctx context.Context, i, then *Intent, where func(f *st
 	err = q.settle(ctx, i, func(tx *state.Tx) error {
 		moved = 0
 		for {
-			page, err := tx.FilesUnder(i.Source, treePage)
+			page, err := tx.FilesWhere(underFolder+` LIMIT ?`, i.Source+"/", i.Source+"0", treePage)
 			if err != nil {
 				return err
 			}
@@ -143,7 +147,7 @@ func moveRecord(tx *state.Tx, i *Intent, f *state.File, where func(*state.File, 
 // there is none: where its asset is tells where the folder is.
 func (q *Queue) SomeOf(ctx context.Context, folder string) (f *state.File, err error) {
 	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
-		page, err := tx.FilesUnder(folder, 1)
+		page, err := tx.FilesWhere(underFolder+` LIMIT ?`, folder+"/", folder+"0", 1)
 		if len(page) > 0 {
 			f = page[0]
 		}
@@ -152,8 +156,8 @@ func (q *Queue) SomeOf(ctx context.Context, folder string) (f *state.File, err e
 	return f, err
 }
 
-// FilesBelow returns the records below a directory, in the order of their paths,
-// page by page.
+// FilesBelow returns the records below a directory, in the order of their paths.
+// The sequence ends after the first error.
 func (q *Queue) FilesBelow(ctx context.Context, at Place) iter.Seq2[*state.File, error] {
 	return q.db.FilesBelow(ctx, at.RootID, at.Path)
 }
@@ -161,7 +165,7 @@ func (q *Queue) FilesBelow(ctx context.Context, at Place) iter.Seq2[*state.File,
 // FilesUnder returns the records of assets below a remote folder. The sequence
 // ends after the first error.
 func (q *Queue) FilesUnder(ctx context.Context, folder string) iter.Seq2[*state.File, error] {
-	return q.db.FilesWhere(ctx, `f.remote_path > ? AND f.remote_path < ? ORDER BY f.remote_path`, folder+"/", folder+"0")
+	return q.db.FilesWhere(ctx, underFolder, folder+"/", folder+"0")
 }
 
 // NoteFolder notes of a folder of the library that files are sent into, and
@@ -174,13 +178,13 @@ func (q *Queue) NoteFolder(ctx context.Context, folder string, made bool) error 
 
 // KnowsFolder reports whether NoteFolder was called for a folder.
 func (q *Queue) KnowsFolder(ctx context.Context, folder string) (bool, error) {
-	return q.folder(ctx, `SELECT EXISTS (SELECT 1 FROM folders WHERE path = ?)`, folder)
+	return q.holds(ctx, `SELECT EXISTS (SELECT 1 FROM folders WHERE path = ?)`, folder)
 }
 
 // MadeFolder reports whether a folder was not there before files were sent into
 // it.
 func (q *Queue) MadeFolder(ctx context.Context, folder string) (bool, error) {
-	return q.folder(ctx, `SELECT EXISTS (SELECT 1 FROM folders WHERE path = ? AND made = 1)`, folder)
+	return q.holds(ctx, `SELECT EXISTS (SELECT 1 FROM folders WHERE path = ? AND made = 1)`, folder)
 }
 
 // ForgetFolder notes that a folder is no more.
@@ -190,10 +194,11 @@ func (q *Queue) ForgetFolder(ctx context.Context, folder string) error {
 	})
 }
 
-func (q *Queue) folder(ctx context.Context, query, folder string) (is bool, err error) {
-	rows, err := q.db.Query(ctx, query, folder)
+// holds runs a query that gives one truth value.
+func (q *Queue) holds(ctx context.Context, query, arg string) (is bool, err error) {
+	rows, err := q.db.Query(ctx, query, arg)
 	if err != nil {
-		return false, fmt.Errorf("look up folder %s: %w", folder, err)
+		return false, fmt.Errorf("look up %s: %w", arg, err)
 	}
 	defer rows.Close()
 	if rows.Next() {

@@ -245,20 +245,19 @@ func (db *DB) FileByAsset(ctx context.Context, fileID string) (*File, error) {
 	return single(rows, err, fileID)
 }
 
-// FilesUnder returns up to limit records whose assets are below a remote folder,
-// in the order of their remote paths, without their responses.
-func (tx *Tx) FilesUnder(folder string, limit int) ([]*File, error) {
-	rows, err := tx.Query(`SELECT `+fileColumns+`, NULL FROM files f WHERE f.remote_path > ? AND f.remote_path < ? ORDER BY f.remote_path LIMIT ?`,
-		folder+"/", folder+"0", limit)
+// FilesWhere is [DB.FilesWhere] inside a transaction; the condition must be a
+// constant, as all texts of statements.
+func (tx *Tx) FilesWhere(condition string, args ...any) ([]*File, error) {
+	rows, err := tx.Query(`SELECT `+fileColumns+`, NULL FROM files f WHERE `+condition, args...)
 	if err != nil {
-		return nil, fmt.Errorf("read the records below %s: %w", folder, err)
+		return nil, fmt.Errorf("read the records: %w", err)
 	}
 	defer rows.Close()
 	var files []*File
 	for rows.Next() {
 		f, err := scanFile(rows)
 		if err != nil {
-			return nil, fmt.Errorf("read the records below %s: %w", folder, err)
+			return nil, fmt.Errorf("read the records: %w", err)
 		}
 		files = append(files, f)
 	}

@@ -226,13 +226,9 @@ func (p *Pool) record(job *queue.Job, asset *imagekit.Asset, st state.Stat, sum 
 // file is the record of a job's file.
 func (p *Pool) file(job *queue.Job, asset *imagekit.Asset, st state.Stat, sum state.Hash) *state.File {
 	now := time.Now()
-	version := asset.VersionID
-	if version == "" {
-		version = asset.FileID
-	}
 	return &state.File{
 		RootID: job.RootID, Path: job.Path, Stat: st, Hash: sum,
-		FileID: asset.FileID, VersionID: version, Name: asset.Name, RemotePath: asset.FilePath,
+		FileID: asset.FileID, VersionID: location(asset).VersionID, Name: asset.Name, RemotePath: asset.FilePath,
 		URL: asset.URL, ThumbnailURL: asset.ThumbnailURL, Width: asset.Width, Height: asset.Height,
 		FileType: asset.FileType, Response: asset.Raw, UploadedAt: now, CheckedAt: now,
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,6 +17,14 @@ import (
 	"iksync/uploader/imagekit"
 )
 
+// indexHashes prepares for duplicate where a root needs it.
+func (p *Pool) indexHashes(ctx context.Context) error {
+	if slices.ContainsFunc(p.o.Roots, func(r Root) bool { return r.Duplicates != UploadDuplicates }) {
+		return p.q.IndexHashes(ctx)
+	}
+	return nil
+}
+
 // duplicate sees to a new file whose content the library has already, as the
 // root is configured; false when it is to be uploaded.
 func (p *Pool) duplicate(ctx context.Context, root *Root, job *queue.Job, file *os.File, st state.Stat) (bool, error) {
@@ -23,12 +32,11 @@ func (p *Pool) duplicate(ctx context.Context, root *Root, job *queue.Job, file *
 	if err != nil {
 		return false, err
 	}
-	same, err := p.q.SameContent(ctx, sum, st.Size, path.Base(job.RemotePath))
+	other, err := p.q.SameContent(ctx, sum, st.Size, path.Base(job.RemotePath))
 	if err != nil {
 		return false, errors.Join(errState, err)
 	}
-	if len(same) > 0 {
-		other := same[0]
+	if other != nil {
 		if root.Duplicates == SkipDuplicates {
 			p.stats.aliased.Add(1)
 			p.o.Log.Debug("the same content is in the library", zap.String("path", job.Path), zap.String("as", other.RemotePath))
@@ -168,7 +176,7 @@ func (p *Pool) unstage(ctx context.Context, i *queue.Intent) error {
 // noteFolders finds out, before the first file is sent to a folder, whether it is
 // there already: only what iksync made is removed again when it is empty.
 func (p *Pool) noteFolders(ctx context.Context, root *Root, folder string) error {
-	if root.Removal.Gone != Delete && root.Removal.Filtered != Delete {
+	if !root.Removal.does(Delete) {
 		return nil
 	}
 	p.foldersMu.Lock()

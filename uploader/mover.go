@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -149,7 +148,7 @@ func (m *mover) pass(ctx context.Context) (did bool, next time.Time, err error) 
 
 // removes reports whether any root's policy removes something.
 func (p *Pool) removes() bool {
-	return slices.ContainsFunc(p.o.Roots, func(r Root) bool { return r.Removal.Gone != Keep || r.Removal.Filtered != Keep })
+	return slices.ContainsFunc(p.o.Roots, func(r Root) bool { return r.Removal.removes() })
 }
 
 // later turns an error of ImageKit's, which is waited out, into none.
@@ -288,15 +287,17 @@ func (p *Pool) notMoved(ctx context.Context, mv *queue.Move) (string, error) {
 	if strong && (st.CtimeNs == mv.Donor.Stat.CtimeNs || !known) {
 		return "", nil
 	}
+	if !known {
+		return "the other one's content is not known", nil
+	}
 	// The inode's number may have been given to another file since.
-	h := newHashing(file)
-	n, err := io.Copy(io.Discard, &untilDone{ctx: ctx, r: io.LimitReader(h, st.Size)})
+	sum, err := contentOf(ctx, file, st)
 	switch {
 	case ctx.Err() != nil:
 		return "", ctx.Err()
 	case err != nil:
 		return "it can't be read: " + err.Error(), nil
-	case n != st.Size || !known || h.sum() != mv.Donor.Hash:
+	case sum != mv.Donor.Hash:
 		return "its content is another", nil
 	}
 	return "", nil

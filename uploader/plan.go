@@ -48,12 +48,8 @@ type Step struct {
 func (p *Pool) Plan(ctx context.Context, remote *imagekit.Client, tell func(Step)) (calls int64, err error) {
 	lib := newPlanned(p.db, p.q, remote)
 	p.library, p.tell = lib, tell
-	for _, r := range p.o.Roots {
-		if r.Duplicates != UploadDuplicates {
-			if err := p.q.IndexHashes(ctx); err != nil {
-				return 0, err
-			}
-		}
+	if err := p.indexHashes(ctx); err != nil {
+		return 0, err
 	}
 	ids := p.rootIDs()
 	for {

@@ -165,10 +165,8 @@ func New(db *state.DB, q *queue.Queue, o Options) *Pool {
 func (p *Pool) Run(ctx context.Context) error {
 	work, abort := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abort(nil)
-	if slices.ContainsFunc(p.o.Roots, func(r Root) bool { return r.Duplicates != UploadDuplicates }) {
-		if err := p.q.IndexHashes(ctx); err != nil {
-			return err
-		}
+	if err := p.indexHashes(ctx); err != nil {
+		return err
 	}
 	// Workers find their next job here while the dispatcher claims more.
 	jobs := make(chan queue.Job, ahead*p.o.Workers)

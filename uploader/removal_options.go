@@ -1,6 +1,10 @@
 package uploader
 
-import "time"
+import (
+	"time"
+
+	"iksync/state"
+)
 
 // Policy says what becomes of the library's copy of a file that is no longer to
 // be there.
@@ -43,6 +47,20 @@ type Removal struct {
 	// subfolder.
 	TrashFolder string
 }
+
+// Policy is that for records of files that are absent for a reason.
+func (r *Removal) Policy(why state.Absence) Policy {
+	if why == state.Filtered {
+		return r.Filtered
+	}
+	return r.Gone
+}
+
+// does reports whether a policy is that for any reason.
+func (r *Removal) does(p Policy) bool { return r.Gone == p || r.Filtered == p }
+
+// removes reports whether anything is removed.
+func (r *Removal) removes() bool { return r.Gone != Keep || r.Filtered != Keep }
 
 // Duplicates says what is done with a file whose content is in the library already.
 type Duplicates int

@@ -20,7 +20,7 @@ import (
 func (m *mover) remove(ctx context.Context) error {
 	for i := range m.p.o.Roots {
 		r := &m.p.o.Roots[i]
-		if r.Removal.Gone == Keep && r.Removal.Filtered == Keep {
+		if !r.Removal.removes() {
 			continue
 		}
 		for ctx.Err() == nil {
@@ -75,12 +75,8 @@ func (m *mover) removeSome(ctx context.Context, r *Root) (more bool, err error) 
 			}
 			continue
 		}
-		policy := r.Removal.Gone
-		if f.Absent == state.Filtered {
-			policy = r.Removal.Filtered
-		}
 		i := &queue.Intent{File: f.ID, Source: f.RemotePath, Approved: due.Approved}
-		if policy == Delete {
+		if r.Removal.Policy(f.Absent) == Delete {
 			i.Kind = queue.DeleteFile
 			deletes = append(deletes, i)
 		} else {

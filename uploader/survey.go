@@ -80,8 +80,7 @@ func (s *Survey) List(ctx context.Context, folder string, visit func([]queue.Fou
 		found := make([]queue.Found, 0, len(page))
 		for _, e := range page {
 			if !e.Folder {
-				a := e.Asset
-				found = append(found, queue.Found{Location: *location(a), Size: a.Size, Width: a.Width, Height: a.Height, FileType: a.FileType})
+				found = append(found, *foundOf(e.Asset))
 			} else if e.Path != s.Skip {
 				inside = append(inside, e.Path)
 			}
@@ -95,13 +94,20 @@ func (s *Survey) List(ctx context.Context, folder string, visit func([]queue.Fou
 	}
 }
 
+func foundOf(a *imagekit.Asset) *queue.Found {
+	return &queue.Found{Location: *location(a), Size: a.Size, Width: a.Width, Height: a.Height, FileType: a.FileType}
+}
+
 // Details asks for the asset of a record by its id; nil when it is not in the library.
-func (s *Survey) Details(ctx context.Context, fileID string) (asset *imagekit.Asset, err error) {
-	err = s.ask(ctx, func() (err error) {
-		asset, err = s.Client.Details(ctx, fileID)
+func (s *Survey) Details(ctx context.Context, fileID string) (found *queue.Found, err error) {
+	err = s.ask(ctx, func() error {
+		asset, err := s.Client.Details(ctx, fileID)
+		if asset != nil {
+			found = foundOf(asset)
+		}
 		return err
 	})
-	return asset, err
+	return found, err
 }
 
 // Again lists once more the folders that files of the root would be sent to: what

@@ -99,7 +99,7 @@ func (a *adopt) run(ctx context.Context, args []string) error {
 	if err := outsideRoots("the state file", path, cfg.Roots); err != nil {
 		return err
 	}
-	client, err := a.reader(cfg)
+	client, err := a.clientOf(cfg)
 	if err != nil {
 		return err
 	}

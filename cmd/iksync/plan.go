@@ -106,7 +106,7 @@ func (p *plan) run(ctx context.Context, args []string) (err error) {
 	}
 	var client *imagekit.Client
 	if p.remote {
-		if client, err = p.reader(cfg); err != nil {
+		if client, err = p.clientOf(cfg); err != nil {
 			return err
 		}
 		defer client.Close()
@@ -121,25 +121,6 @@ func (p *plan) run(ctx context.Context, args []string) (err error) {
 		return exit(exitInterrupted, nil)
 	}
 	return err
-}
-
-// reader makes a client that is asked and changes nothing.
-func (a *app) reader(cfg *config.Config) (*imagekit.Client, error) {
-	key, warning, err := config.Key(cfg.KeyFile, a.getenv)
-	if err != nil {
-		return nil, exit(exitConfig, err)
-	}
-	if warning != "" {
-		fmt.Fprintf(a.err, "iksync: warning: %s\n", warning)
-	}
-	client, err := imagekit.New(imagekit.Options{
-		Key: key, UploadURL: cfg.UploadURL, APIURL: cfg.APIURL, UserAgent: "iksync/" + version,
-		ReadsPerSecond: cfg.ReadsPerSecond, WritesPerSecond: cfg.WritesPerSecond,
-	})
-	if err != nil {
-		return nil, exit(exitConfig, err)
-	}
-	return client, nil
 }
 
 // make makes the plan on a copy of the state file.
@@ -190,10 +171,7 @@ func (p *plan) removals(ctx context.Context, q *queue.Queue, roots []openRoot) e
 			if err != nil {
 				return err
 			}
-			policy := r.config.Removal.Gone
-			if f.Absent == state.Filtered {
-				policy = r.config.Removal.Filtered
-			}
+			policy := r.config.Removal.Policy(f.Absent)
 			if policy == uploader.Keep || f.Kept {
 				p.totals.Do["keep"]++
 				p.say("kept", planStep{Do: "keep", Root: r.config.Path, Path: f.Path, RemotePath: f.RemotePath, Why: f.Absent.String()},

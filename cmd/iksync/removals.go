@@ -151,7 +151,7 @@ func namedRoots(roots []state.Root, names []string) ([]state.Root, error) {
 	var picked []state.Root
 	for _, name := range names {
 		found := false
-		abs, err := resolved(name)
+		abs, err := resolve(name)
 		if err != nil {
 			return nil, usage("root %s: %v", name, err)
 		}
@@ -171,23 +171,6 @@ func namedRoots(roots []state.Root, names []string) ([]state.Root, error) {
 	return picked, nil
 }
 
-// resolved makes a path absolute, without symlinks where it exists still: roots are
-// recorded so.
-func resolved(path string) (string, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	for dir, rest := abs, ""; ; dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest) {
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			return filepath.Join(real, rest), nil
-		}
-		if dir == filepath.Dir(dir) {
-			return abs, nil
-		}
-	}
-}
-
 // describe tells of an absent file what will become of its copy.
 func (r *removals) describe(root state.Root, f *state.File) absentFile {
 	a := absentFile{
@@ -201,10 +184,7 @@ func (r *removals) describe(root state.Root, f *state.File) absentFile {
 			continue
 		}
 		removal := r.cfg.Roots[i].Removal
-		policy := removal.Gone
-		if f.Absent == state.Filtered {
-			policy = removal.Filtered
-		}
+		policy := removal.Policy(f.Absent)
 		a.Then = policy.String()
 		if policy != uploader.Keep && !f.Kept {
 			a.NotBefore = timestamp(f.AbsentAt.Add(removal.After))
@@ -263,7 +243,7 @@ func (r *removals) undo(ctx context.Context, args []string) error {
 	}
 	var places []queue.Place
 	for _, arg := range args {
-		abs, err := resolved(arg)
+		abs, err := resolve(arg)
 		if err != nil {
 			return usage("%s: %v", arg, err)
 		}

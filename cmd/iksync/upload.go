@@ -110,21 +110,9 @@ func (a *app) client(configFile string) (*imagekit.Client, error) {
 			return nil, exit(exitConfig, err)
 		}
 	}
-	key, warning, err := config.Key(cfg.KeyFile, a.getenv)
-	if err != nil {
-		return nil, exit(exitConfig, err)
-	}
-	if warning != "" {
-		fmt.Fprintf(a.err, "iksync: warning: %s\n", warning)
-	}
-	client, err := imagekit.New(imagekit.Options{
-		Key: key, UserAgent: "iksync/" + version,
-		UploadURL: cmp.Or(a.getenv("IKSYNC_UPLOAD_URL"), cfg.UploadURL), APIURL: cmp.Or(a.getenv("IKSYNC_API_URL"), cfg.APIURL),
-	})
-	if err != nil {
-		return nil, exit(exitConfig, err)
-	}
-	return client, nil
+	cfg.UploadURL = cmp.Or(a.getenv("IKSYNC_UPLOAD_URL"), cfg.UploadURL)
+	cfg.APIURL = cmp.Or(a.getenv("IKSYNC_API_URL"), cfg.APIURL)
+	return a.clientOf(cfg)
 }
 
 func (a *app) uploadOne(ctx context.Context, client *imagekit.Client, arg string, u *imagekit.Upload) error {

@@ -105,7 +105,7 @@ func (v *verification) run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	client, err := v.reader(cfg)
+	client, err := v.clientOf(cfg)
 	if err != nil {
 		return err
 	}
@@ -219,7 +219,7 @@ func (v *verification) page(ctx context.Context, db *state.DB, q *queue.Queue, f
 
 // ask compares one record with what the library says of its fileId.
 func (v *verification) ask(ctx context.Context, s *uploader.Survey, f *state.File) error {
-	asset, err := s.Details(ctx, f.FileID)
+	found, err := s.Details(ctx, f.FileID)
 	if err != nil {
 		return err
 	}
@@ -230,20 +230,16 @@ func (v *verification) ask(ctx context.Context, s *uploader.Survey, f *state.Fil
 	}
 	d := difference{Root: root.Path, Path: display(f.Path), RemotePath: f.RemotePath, FileID: f.FileID}
 	switch {
-	case asset == nil:
+	case found == nil:
 		d.Kind, d.Detail, d.Repair = diffMissing, "the library has no file of that fileId", "it is uploaded again"
 		v.add(d, repair{kind: diffMissing, file: f.ID, fileID: f.FileID})
-	case asset.FilePath != f.RemotePath:
-		d.Kind, d.Detail, d.Repair = diffMoved, "it is at "+asset.FilePath+" in the library", "its record follows it"
-		v.add(d, repair{kind: diffMoved, file: f.ID, fileID: f.FileID, at: locationOf(asset)})
-	case asset.Size != f.Stat.Size:
-		v.otherSize(d, f.ID, f.Stat.Size, asset.Size, f.FileID)
+	case found.RemotePath != f.RemotePath:
+		d.Kind, d.Detail, d.Repair = diffMoved, "it is at "+found.RemotePath+" in the library", "its record follows it"
+		v.add(d, repair{kind: diffMoved, file: f.ID, fileID: f.FileID, at: &found.Location})
+	case found.Size != f.Stat.Size:
+		v.otherSize(d, f.ID, f.Stat.Size, found.Size, f.FileID)
 	}
 	return nil
-}
-
-func locationOf(a *imagekit.Asset) *queue.Location {
-	return &queue.Location{FileID: a.FileID, VersionID: a.VersionID, Name: a.Name, RemotePath: a.FilePath, URL: a.URL, ThumbnailURL: a.ThumbnailURL, Response: a.Raw}
 }
 
 func (v *verification) replaced(d difference, file int64, at *queue.Location) {

@@ -77,19 +77,9 @@ func openState(ctx context.Context, path string) (*state.DB, error) {
 // outsideRoots refuses a file or directory of ours inside a watched tree,
 // which is never written to.
 func outsideRoots(what, path string, roots []config.Root) error {
-	resolved, err := filepath.Abs(path)
+	resolved, err := resolve(path)
 	if err != nil {
 		return exit(exitConfig, fmt.Errorf("%s %s: %w", what, path, err))
-	}
-	// The file itself may not exist yet: the longest part that does is resolved.
-	for rest, dir := "", resolved; ; rest, dir = filepath.Join(filepath.Base(dir), rest), filepath.Dir(dir) {
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			resolved = filepath.Join(real, rest)
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			break
-		}
 	}
 	for i := range roots {
 		if config.Inside(resolved, roots[i].Path) {
@@ -97,6 +87,23 @@ func outsideRoots(what, path string, roots []config.Root) error {
 		}
 	}
 	return nil
+}
+
+// resolve makes a path absolute and follows its symlinks, those of the longest part
+// that exists: the file itself may not be there yet, or any more.
+func resolve(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	for dir, rest := abs, ""; ; dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest) {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			return filepath.Join(real, rest), nil
+		}
+		if dir == filepath.Dir(dir) {
+			return abs, nil
+		}
+	}
 }
 
 // openRoot is a configured root with what the parts need of it.
@@ -201,4 +208,23 @@ func onCopy(ctx context.Context, cfg *config.Config, statePath string, fn func(*
 		return exit(exitFailed, err)
 	}
 	return nil
+}
+
+// clientOf makes a client for a command, of a checked configuration.
+func (a *app) clientOf(cfg *config.Config) (*imagekit.Client, error) {
+	key, warning, err := config.Key(cfg.KeyFile, a.getenv)
+	if err != nil {
+		return nil, exit(exitConfig, err)
+	}
+	if warning != "" {
+		fmt.Fprintf(a.err, "iksync: warning: %s\n", warning)
+	}
+	client, err := imagekit.New(imagekit.Options{
+		Key: key, UploadURL: cfg.UploadURL, APIURL: cfg.APIURL, UserAgent: "iksync/" + version,
+		ReadsPerSecond: cfg.ReadsPerSecond, WritesPerSecond: cfg.WritesPerSecond,
+	})
+	if err != nil {
+		return nil, exit(exitConfig, err)
+	}
+	return client, nil
 }
