@@ -46,6 +46,9 @@ func (q *Queue) ClaimMixed(ctx context.Context, roots []int64, n, big int, lease
 			return err
 		}
 		if len(jobs) == 0 {
+			if err := q.reserveAgain(tx, string(ids), now); err != nil {
+				return err
+			}
 			next, err = earliest(tx, string(ids), now)
 			return err
 		}
@@ -63,6 +66,49 @@ func (q *Queue) ClaimMixed(ctx context.Context, roots []int64, n, big int, lease
 	return jobs, next, nil
 }
 
+// reserveAgain gives jobs another remote path whose own will not become free: a
+// record of another path has it, and its asset stays there.
+func (q *Queue) reserveAgain(tx *state.Tx, roots string, now time.Time) error {
+	const most = 100
+	rows, err := tx.Query(`SELECT j.id, j.root_id, j.path, j.remote_path FROM jobs j INDEXED BY jobs_ready CROSS JOIN files o ON o.remote_path = j.remote_path
+		WHERE j.state = 0 AND j.move = 0 AND j.not_before <= ? AND o.astray = 0 AND NOT EXISTS (SELECT 1 FROM jobs m WHERE m.donor = o.id)
+			AND NOT EXISTS (SELECT 1 FROM files f WHERE f.root_id = j.root_id AND f.path = j.path)
+			AND +j.root_id IN (SELECT value FROM json_each(?)) LIMIT ?`, now.UnixMilli(), roots, most)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	type stuck struct {
+		id     int64
+		at     Place
+		remote string
+	}
+	var all []stuck
+	for rows.Next() {
+		var s stuck
+		if err := rows.Scan(&s.id, &s.at.RootID, &s.at.Path, &s.remote); err != nil {
+			return err
+		}
+		all = append(all, s)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	for _, s := range all {
+		remote, err := q.freeRemote(tx, s.at.RootID, s.at.Path, s.remote)
+		if err != nil {
+			return err
+		}
+		if err := tx.Exec(`UPDATE jobs SET remote_path = ? WHERE id = ?`, remote, s.id); err != nil {
+			return err
+		}
+	}
+	if len(all) > 0 {
+		q.notify()
+	}
+	return nil
+}
+
 // ClaimOne leases the job of a path, if it is ready or waits for its backoff and is no
 // move; else it is nil.
 func (q *Queue) ClaimOne(ctx context.Context, rootID int64, path string, lease time.Duration) (job *Job, err error) {
@@ -71,7 +117,8 @@ func (q *Queue) ClaimOne(ctx context.Context, rootID int64, path string, lease t
 		jobs, err := scanJobs(tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
 				j.remote_path, j.attempts, j.accepted, f.size, f.hash, f.version_id, f.mtime_ns, f.ino, f.remote_path
 			FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
-			WHERE j.root_id = ? AND j.path = ? AND j.state = 0 AND j.move = 0 AND j.leased = 0 AND j.remote_path IS NOT NULL`, rootID, []byte(path)))
+			WHERE j.root_id = ? AND j.path = ? AND j.state = 0 AND j.move = 0 AND j.leased = 0 AND j.remote_path IS NOT NULL
+				AND (f.id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM files o WHERE o.remote_path = j.remote_path))`, rootID, []byte(path)))
 		if err != nil || len(jobs) == 0 {
 			return err
 		}
@@ -246,6 +293,7 @@ func ready(tx *state.Tx, roots string, l lane, most int, limit int64, picked []J
 		FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
 		WHERE j.state = 0 AND j.move = 0 AND j.priority BETWEEN ? AND ? AND j.not_before <= ? AND j.remote_path IS NOT NULL AND j.size < ?
 			AND (f.id IS NULL OR NOT EXISTS (SELECT 1 FROM jobs m WHERE m.donor = f.id) AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.file = f.id))
+			AND (f.id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM files o WHERE o.remote_path = j.remote_path))
 			AND +j.root_id IN (SELECT value FROM json_each(?)) AND j.id NOT IN (SELECT value FROM json_each(?))
 		ORDER BY j.priority DESC, j.not_before, j.id LIMIT ?`, from, to, now.UnixMilli(), limit, roots, jobIDs(picked), most))
 }

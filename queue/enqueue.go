@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -41,8 +40,9 @@ func (q *Queue) Enqueue(ctx context.Context, changes []Change) (Enqueued, error)
 }
 
 // insertJob does nothing when the record or the job shows the change already,
-// when the record has another remote path, and when the remote path is taken:
-// zero rows then.
+// and when the remote path is taken: zero rows then. It is not taken by a record
+// whose asset is to go elsewhere with its file; the job waits for that. Of a path
+// with a record the remote path is that record's, whatever the job has reserved.
 //
 // A leased job stays leased; its worker will find its generation raised.
 //
@@ -60,8 +60,9 @@ FROM (SELECT coalesce(
 		(SELECT f.id FROM files f WHERE f.mtime_ns = ?6 AND f.size = ?5 AND ?3 = 0 AND NOT (f.root_id = ?1 AND f.path = ?2)
 			AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.donor = f.id AND NOT (o.root_id = ?1 AND o.path = ?2)) LIMIT 1)) AS d) AS m
 WHERE NOT EXISTS (SELECT 1 FROM files WHERE root_id = ?1 AND path = ?2
-		AND (remote_path <> ?10 OR size = ?5 AND mtime_ns = ?6 AND ctime_ns = ?7 AND ino = ?9))
-	AND NOT EXISTS (SELECT 1 FROM files WHERE remote_path = ?10 AND NOT (root_id = ?1 AND path = ?2) AND id IS NOT m.d)
+		AND size = ?5 AND mtime_ns = ?6 AND ctime_ns = ?7 AND ino = ?9)
+	AND NOT EXISTS (SELECT 1 FROM files f WHERE f.remote_path = ?10 AND NOT (f.root_id = ?1 AND f.path = ?2) AND f.id IS NOT m.d
+		AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.donor = f.id AND NOT (o.root_id = ?1 AND o.path = ?2)))
 	AND NOT EXISTS (SELECT 1 FROM jobs  WHERE remote_path = ?10 AND NOT (root_id = ?1 AND path = ?2))
 ON CONFLICT (root_id, path) DO UPDATE SET
 	gen = gen + 1, state = iif(leased, 0, ?3), priority = max(priority, ?4),
@@ -113,8 +114,8 @@ func (q *Queue) enqueue(tx *state.Tx, c *Change, now int64, result *Enqueued) er
 	return nil
 }
 
-// freeRemote returns the remote path that a path may use: its record's, else the
-// one that its job has, else the first free one.
+// freeRemote returns the remote path that the job of a path may reserve: its
+// record's, else the one that its job has, else the first free one.
 func (q *Queue) freeRemote(tx *state.Tx, rootID int64, path, wanted string) (string, error) {
 	var recorded, queued sql.NullString
 	err := tx.QueryRow(`SELECT (SELECT remote_path FROM files WHERE root_id = ?1 AND path = ?2),
@@ -123,7 +124,10 @@ func (q *Queue) freeRemote(tx *state.Tx, rootID int64, path, wanted string) (str
 		return "", err
 	}
 	if recorded.Valid {
-		return recorded.String, nil
+		free, err := remoteFree(tx, rootID, path, recorded.String)
+		if err != nil || free {
+			return recorded.String, err
+		}
 	}
 	remote := wanted
 	for n := range maxAlternates {
@@ -139,15 +143,12 @@ func (q *Queue) freeRemote(tx *state.Tx, rootID int64, path, wanted string) (str
 	return "", fmt.Errorf("no free remote path near %s after %d tries", wanted, maxAlternates)
 }
 
-func remoteFree(tx *state.Tx, rootID int64, path, remote string) (bool, error) {
-	var one int
-	err := tx.QueryRow(`SELECT 1 WHERE EXISTS (SELECT 1 FROM files WHERE remote_path = ?3 AND NOT (root_id = ?1 AND path = ?2))
-		OR EXISTS (SELECT 1 FROM jobs WHERE remote_path = ?3 AND NOT (root_id = ?1 AND path = ?2))`,
-		rootID, []byte(path), remote).Scan(&one)
-	if errors.Is(err, sql.ErrNoRows) {
-		return true, nil
-	}
-	return false, err
+func remoteFree(tx *state.Tx, rootID int64, path, remote string) (free bool, err error) {
+	err = tx.QueryRow(`SELECT NOT EXISTS (SELECT 1 FROM files f WHERE f.remote_path = ?3 AND NOT (f.root_id = ?1 AND f.path = ?2)
+			AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.donor = f.id AND NOT (o.root_id = ?1 AND o.path = ?2)))
+		AND NOT EXISTS (SELECT 1 FROM jobs WHERE remote_path = ?3 AND NOT (root_id = ?1 AND path = ?2))`,
+		rootID, []byte(path), remote).Scan(&free)
+	return free, err
 }
 
 // Cancel removes the jobs of paths that are not to be uploaded any more (gone,

@@ -80,12 +80,16 @@ func (q *Queue) evict(tx *state.Tx, job *Job, file *state.File, cause error) err
 	if owner != nil {
 		// The owner's stat is set to one that no file has, so that its content is compared and sent again.
 		err := tx.Exec(doubt+` WHERE remote_path = ?`, file.RemotePath)
+		var remote string
+		if err == nil {
+			remote, err = q.freeRemote(tx, owner.RootID, owner.Path, file.RemotePath)
+		}
 		if err == nil {
 			err = tx.Exec(`INSERT INTO jobs (root_id, path, gen, state, leased, priority, not_before, attempts,
 					size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at)
-				SELECT root_id, path, 1, 0, 0, 0, 0, 0, size, 0, 0, dev, 0, remote_path, '', '', '', ?2, ?2 FROM files WHERE remote_path = ?1
-				ON CONFLICT (root_id, path) DO UPDATE SET gen = gen + 1, state = 0, remote_path = ?1, not_before = iif(leased, not_before, 0)`,
-				file.RemotePath, now)
+				SELECT root_id, path, 1, 0, 0, 0, 0, 0, size, 0, 0, dev, 0, ?2, '', '', '', ?3, ?3 FROM files WHERE remote_path = ?1
+				ON CONFLICT (root_id, path) DO UPDATE SET gen = gen + 1, state = 0, remote_path = ?2, not_before = iif(leased, not_before, 0)`,
+				file.RemotePath, remote, now)
 		}
 		if err != nil {
 			return fmt.Errorf("queue %q again: %w", owner.Path, err)

@@ -189,11 +189,53 @@ type Location struct {
 // Placed records where an asset is by now, and removes the intent.
 func (q *Queue) Placed(ctx context.Context, i *Intent, at *Location) error {
 	return q.settle(ctx, i, func(tx *state.Tx) error {
+		if err := tx.Exec(`UPDATE files SET astray = 1 WHERE id = ? AND remote_path <> ?`, i.File, at.RemotePath); err != nil {
+			return err
+		}
 		if err := place(tx, i.File, at); err != nil {
 			return err
 		}
 		return dropIntent(tx, i)
 	})
+}
+
+// Astray returns a record whose asset is not where its path has it and which is not
+// about to be moved with its file; nil when there is none.
+func (q *Queue) Astray(ctx context.Context, roots []int64) (f *state.File, err error) {
+	ids, err := json.Marshal(roots)
+	if err != nil {
+		return nil, err
+	}
+	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		f = nil
+		files, err := tx.FilesWhere(`f.astray <> 0 AND +f.root_id IN (SELECT value FROM json_each(?))
+			AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.donor = f.id) ORDER BY f.id LIMIT 1`, string(ids))
+		if len(files) > 0 {
+			f = files[0]
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for assets that are astray: %w", err)
+	}
+	return f, nil
+}
+
+// IsAstray reports whether a record's asset is not where its path has it.
+func (q *Queue) IsAstray(ctx context.Context, f *state.File) (bool, error) {
+	return q.holds(ctx, `SELECT EXISTS (SELECT 1 FROM files WHERE id = ? AND astray <> 0)`, f.ID)
+}
+
+// Settled notes that a record's asset stays where it is: it is astray no more.
+func (q *Queue) Settled(ctx context.Context, f *state.File) error {
+	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		return tx.Exec(`UPDATE files SET astray = 0 WHERE id = ?`, f.ID)
+	})
+	if err != nil {
+		return fmt.Errorf("note that the asset of %q is in its place: %w", f.Path, err)
+	}
+	q.notify()
+	return nil
 }
 
 // Locate records where a record's asset is by now.
@@ -242,11 +284,8 @@ func (q *Queue) Removed(ctx context.Context, i *Intent, at string) error {
 	return q.settle(ctx, i, func(tx *state.Tx) error {
 		err := tx.Exec(`INSERT INTO removed (root_id, path, file_id, remote_path, trash_path, size, hash, approved, removed_at)
 			SELECT root_id, path, file_id, remote_path, ?2, size, hash, ?3, ?4 FROM files WHERE id = ?1`, i.File, at, i.Approved, q.now().UnixMilli())
-		if err == nil { // one that is back by now is uploaded again
-			err = tx.Exec(`INSERT OR IGNORE INTO jobs (root_id, path, gen, state, leased, priority, not_before, attempts,
-					size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at)
-				SELECT root_id, path, 1, 0, 0, 0, 0, 0, size, mtime_ns, ctime_ns, dev, ino, remote_path, '', '', '', ?2, ?2 FROM files WHERE id = ?1 AND absent = 0`,
-				i.File, q.now().UnixMilli())
+		if err == nil {
+			err = q.requeue(tx, i.File)
 		}
 		if err == nil {
 			err = tx.Exec(`DELETE FROM files WHERE id = ?`, i.File)
@@ -255,15 +294,32 @@ func (q *Queue) Removed(ctx context.Context, i *Intent, at string) error {
 	})
 }
 
-// HasMoves reports whether there are moves of the roots to do, or intents to look
-// into.
+// requeue makes an upload of the file of a record that is about to end, if it is
+// back by now.
+func (q *Queue) requeue(tx *state.Tx, file int64) error {
+	f, err := tx.FileByID(file)
+	if err != nil || f == nil || f.Absent != state.Present {
+		return err
+	}
+	remote, err := q.freeRemote(tx, f.RootID, f.Path, f.RemotePath)
+	if err != nil {
+		return err
+	}
+	return tx.Exec(`INSERT INTO jobs (root_id, path, gen, state, leased, priority, not_before, attempts,
+			size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at)
+		SELECT root_id, path, 1, 0, 0, 0, 0, 0, size, mtime_ns, ctime_ns, dev, ino, ?3, '', '', '', ?2, ?2 FROM files WHERE id = ?1
+		ON CONFLICT (root_id, path) DO NOTHING`, file, q.now().UnixMilli(), remote)
+}
+
+// HasMoves reports whether there are moves of the roots to do, assets that are
+// astray, or intents to look into.
 func (q *Queue) HasMoves(ctx context.Context, roots []int64) (has bool, err error) {
 	ids, err := json.Marshal(roots)
 	if err != nil {
 		return false, err
 	}
-	return q.holds(ctx, `SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 0 AND move <> 0 AND +root_id IN (SELECT value FROM json_each(?)))
-		OR EXISTS (SELECT 1 FROM intents)`, string(ids))
+	return q.holds(ctx, `SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 0 AND move <> 0 AND +root_id IN (SELECT value FROM json_each(?1)))
+		OR EXISTS (SELECT 1 FROM files WHERE astray <> 0 AND +root_id IN (SELECT value FROM json_each(?1))) OR EXISTS (SELECT 1 FROM intents)`, string(ids))
 }
 
 // Identify records the ids that an asset has by now, of the record with a remote

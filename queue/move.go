@@ -89,6 +89,11 @@ func (q *Queue) MoveOf(ctx context.Context, donor int64) (m *Move, err error) {
 	return m, nil
 }
 
+// IsDonor reports whether the file of a path's record is another job's, elsewhere.
+func (q *Queue) IsDonor(ctx context.Context, rootID int64, path string) (is bool, err error) {
+	return q.holds(ctx, `SELECT EXISTS (SELECT 1 FROM files f JOIN jobs j ON j.donor = f.id WHERE f.root_id = ? AND f.path = ?)`, rootID, []byte(path))
+}
+
 // oneMove reads the one row of a query, and its donor.
 func oneMove(tx *state.Tx, query string, args ...any) (*Move, error) {
 	var m Move
@@ -190,7 +195,7 @@ func (q *Queue) Relabel(ctx context.Context, moves []*Move) error {
 			}
 			if err == nil {
 				err = tx.Exec(`UPDATE files SET root_id = ?2, path = ?3, size = ?4, mtime_ns = ?5, ctime_ns = ?6, dev = ?7, ino = ?8,
-					absent = 0, absent_at = 0, kept = 0, checked_at = ?9 WHERE id = ?1`, m.Donor.ID, m.RootID, []byte(m.Path),
+					absent = 0, absent_at = 0, kept = 0, astray = 0, checked_at = ?9 WHERE id = ?1`, m.Donor.ID, m.RootID, []byte(m.Path),
 					m.Stat.Size, m.Stat.MtimeNs, m.Stat.CtimeNs, int64(m.Stat.Dev), int64(m.Stat.Ino), q.now().UnixMilli())
 			}
 			if err == nil {
@@ -217,7 +222,12 @@ func arrived(tx *state.Tx, rootID int64, path string) error {
 	if err != nil {
 		return err
 	}
-	return tx.Exec(`UPDATE jobs SET move = 0, donor = NULL, state = iif(state = 3, 3, 0), not_before = iif(leased, not_before, 0),
-		remote_path = iif(state = 3, remote_path, (SELECT f.remote_path FROM files f WHERE f.root_id = ?1 AND f.path = ?2))
+	err = tx.Exec(`UPDATE jobs SET move = 0, donor = NULL, state = iif(state = 3, 3, 0), not_before = iif(leased, not_before, 0)
 		WHERE root_id = ?1 AND path = ?2`, rootID, []byte(path))
+	if err != nil {
+		return err
+	}
+	// What it has reserved frees a name; should another job have the record's, that waits.
+	return tx.Exec(`UPDATE OR IGNORE jobs SET remote_path = (SELECT f.remote_path FROM files f WHERE f.root_id = ?1 AND f.path = ?2)
+		WHERE root_id = ?1 AND path = ?2 AND state <> 3`, rootID, []byte(path))
 }

@@ -129,10 +129,13 @@ func moveRecord(tx *state.Tx, i *Intent, f *state.File, where func(*state.File, 
 	// None of the records' files is where it was. What is at the new place is the
 	// record's own, or was put in its place since; or the file is gone from there. But
 	// a record whose file is elsewhere by now goes with that.
-	n, err := tx.ExecRows(`UPDATE files SET root_id = ?2, path = ?3 WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM files o WHERE o.root_id = ?2 AND o.path = ?3)
+	n, err := tx.ExecRows(`UPDATE files SET root_id = ?2, path = ?3, astray = 0 WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM files o WHERE o.root_id = ?2 AND o.path = ?3)
 		AND (EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = ?2 AND j.path = ?3 AND j.donor = ?1) OR NOT EXISTS (SELECT 1 FROM jobs o WHERE o.donor = ?1))`,
 		f.ID, i.To.RootID, []byte(to))
-	if err != nil || n == 0 {
+	if err == nil && n == 0 {
+		return tx.Exec(`UPDATE files SET astray = 1 WHERE id = ?`, f.ID)
+	}
+	if err != nil {
 		return err
 	}
 	err = tx.Exec(`UPDATE files SET absent = 0, absent_at = 0, kept = 0 WHERE id = ?1 AND EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = ?2 AND j.path = ?3)`,
@@ -195,10 +198,10 @@ func (q *Queue) ForgetFolder(ctx context.Context, folder string) error {
 }
 
 // holds runs a query that gives one truth value.
-func (q *Queue) holds(ctx context.Context, query, arg string) (is bool, err error) {
-	rows, err := q.db.Query(ctx, query, arg)
+func (q *Queue) holds(ctx context.Context, query string, args ...any) (is bool, err error) {
+	rows, err := q.db.Query(ctx, query, args...)
 	if err != nil {
-		return false, fmt.Errorf("look up %s: %w", arg, err)
+		return false, fmt.Errorf("look something up in the state file: %w", err)
 	}
 	defer rows.Close()
 	if rows.Next() {

@@ -66,11 +66,21 @@ func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
 			return
 		}
 	}
-	if job.Displaced && job.Recorded && !p.calm() {
-		// The file that was here may be elsewhere, where no scan has found it yet: then
-		// its asset goes with it, and this is a new one.
-		p.put(job, queue.Failure{Free: true, NotBefore: time.Now().Add(stepAside)})
-		return
+	if job.Displaced && job.Recorded {
+		// The file that was here may be elsewhere, where no scan has found it yet, or
+		// one has since the job was claimed: then its asset goes with it, and this is a new one.
+		elsewhere := !p.calm()
+		if !elsewhere {
+			elsewhere, err = p.q.IsDonor(ctx, job.RootID, job.Path)
+		}
+		if err != nil {
+			p.settle(ctx, job, err)
+			return
+		}
+		if elsewhere {
+			p.put(job, queue.Failure{Free: true, NotBefore: time.Now().Add(stepAside)})
+			return
+		}
 	}
 	if !job.Recorded && root.Duplicates != UploadDuplicates && job.Accepted == nil {
 		p.copying.Add(1)

@@ -130,6 +130,13 @@ func (m *mover) find(ctx context.Context, f *state.File, paths ...string) (*imag
 			if at == f.RemotePath {
 				continue
 			}
+			owner, err := m.p.db.RemoteOwner(ctx, at)
+			if err != nil {
+				return nil, err
+			}
+			if owner != nil && owner.ID != f.ID {
+				continue
+			}
 			m.p.stats.requests.Add(1)
 			if asset, err = m.p.library.Find(ctx, at); err != nil || asset != nil && asset.Size == f.Stat.Size {
 				return asset, err

@@ -22,8 +22,12 @@ import (
 const (
 	// restMover is the least time between two looks of the mover.
 	restMover = 100 * time.Millisecond
-	// maxMoveAttempts is after how many failures a file is uploaded instead of moved.
-	maxMoveAttempts = 6
+	// maxMoveAttempts is after how many failures a file is uploaded instead of moved,
+	// under a new fileId: about two hours of them. A Pool that gives up on uploads
+	// earlier does so here, too.
+	maxMoveAttempts = 30
+	// maxTreeAttempts is after how many failures in a row a folder is not moved as a whole.
+	maxTreeAttempts = 6
 	// removeEvery is how often it is looked for what is to be removed.
 	removeEvery = 10 * time.Second
 	// confirmEvery is how often a scan is asked for that confirms what is absent.
@@ -185,6 +189,11 @@ func (m *mover) step(ctx context.Context) (did bool, next time.Time, err error) 
 		return false, next, err
 	}
 	if mv == nil {
+		if len(calm) == len(roots) {
+			if did, err := m.straighten(ctx, roots); err != nil || did {
+				return did, next, err
+			}
+		}
 		if next.IsZero() || !soon.IsZero() && soon.Before(next) {
 			next = soon
 		}
@@ -329,7 +338,13 @@ func (m *mover) refused(ctx context.Context, mv *queue.Move, err error, together
 			f.Free = true
 		}
 	}
-	if mv.Attempts+1 >= maxMoveAttempts && !f.Free {
+	most := maxMoveAttempts
+	if m.p.o.MaxAttempts > 0 {
+		most = m.p.o.MaxAttempts
+	}
+	if mv.Attempts+1 >= most && !f.Free {
+		m.p.o.Log.Warn("uploaded and not moved, which gives it a new fileId: ImageKit fails again and again to move it", zap.String("path", mv.Path),
+			zap.String("from", mv.Donor.Path), zap.String("reason", f.Reason), zap.String("request_id", f.RequestID))
 		return m.p.q.ToUpload(ctx, mv)
 	}
 	m.p.stats.retries.Add(1)

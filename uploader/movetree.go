@@ -175,7 +175,7 @@ func (m *mover) treeFailed(ctx context.Context, err error) error {
 	case errors.As(err, &api) && (api.Class == imagekit.File || api.Status == statusLocked):
 		m.p.o.Log.Info("ImageKit does not move the folder as a whole: its files are moved one by one", zap.Error(api))
 		return nil
-	case errors.As(err, &api) && api.Class == imagekit.Transient && m.silent >= maxMoveAttempts:
+	case errors.As(err, &api) && api.Class == imagekit.Transient && m.silent >= maxTreeAttempts:
 		m.silent = 0
 		m.p.o.Log.Warn("ImageKit keeps failing for the folder as a whole: its files are moved one by one", zap.Error(api))
 		return nil

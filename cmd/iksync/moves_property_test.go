@@ -241,6 +241,7 @@ type movesLibrary struct {
 	serves sync.RWMutex // held for reading by requests
 
 	mu     sync.Mutex
+	log    []string
 	came   int
 	killAt int // the request, counted from arm
 	how    int
@@ -251,6 +252,9 @@ func (l *movesLibrary) arm(victim *os.Process, at, how int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.victim, l.came, l.killAt, l.how = victim, 0, at, how
+	if victim != nil {
+		l.log = append(l.log, "a backfill")
+	}
 }
 
 // rest waits until no request is served.
@@ -265,6 +269,7 @@ func (l *movesLibrary) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer l.serves.RUnlock()
 	l.mu.Lock()
 	l.came++
+	l.log = append(l.log, fmt.Sprint(l.came, " ", r.Method, " ", r.URL))
 	kill, victim, how := l.came == l.killAt && l.victim != nil, l.victim, l.how
 	l.mu.Unlock()
 	if strings.HasSuffix(r.URL.Path, "/upload") {
@@ -328,8 +333,11 @@ type movesRun struct {
 func (m *movesRun) String() string {
 	p := m.program
 	lines := strings.SplitAfter(m.output, "\n")
-	return fmt.Sprintf("policies (delete, filtered) %v, new ids %v, lag %v, jobs %v\n  %s\nthe backfills of the last round:\n%s", p.policies, p.newIDs, p.lag, p.job,
-		strings.Join(m.trees.said, "\n  "), strings.Join(lines[max(0, len(lines)-80):], ""))
+	m.library.mu.Lock()
+	defer m.library.mu.Unlock()
+	said := m.library.log[max(0, len(m.library.log)-100):]
+	return fmt.Sprintf("policies (delete, filtered) %v, new ids %v, lag %v, jobs %v\n  %s\nthe last requests:\n  %s\nthe backfills of the last round:\n%s", p.policies, p.newIDs, p.lag, p.job,
+		strings.Join(m.trees.said, "\n  "), strings.Join(said, "\n  "), strings.Join(lines[max(0, len(lines)-80):], ""))
 }
 
 func runMoves(ctx context.Context, dir string, p *movesProgram) (*movesRun, error) {

@@ -11,6 +11,10 @@ ALTER TABLE files ADD COLUMN absent_at INTEGER NOT NULL DEFAULT 0; -- since when
 ALTER TABLE files ADD COLUMN kept      INTEGER NOT NULL DEFAULT 0; -- 1: told to keep the library's copy all the same
 CREATE INDEX files_absent ON files (root_id, absent_at) WHERE absent <> 0;
 
+-- The asset is not where the file's path has it: on its way, or left there by a move that came to nothing.
+ALTER TABLE files ADD COLUMN astray    INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX files_astray ON files (id) WHERE astray <> 0;
+
 CREATE INDEX files_file_id ON files (file_id);
 
 -- Finds the record of a file that is under another name by now.
