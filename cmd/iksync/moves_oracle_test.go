@@ -164,7 +164,8 @@ type expectation struct {
 // These cost their bytes though a cleverer player might spare them: a file with
 // several names (hard links); one that was touched or edited as it was moved; one
 // that only looks like a deleted one (a copy with its time, restored elsewhere);
-// one whose content is recorded at its path, but as that of a file that was moved away.
+// one whose content is recorded at its path, but as that of a file that was moved
+// away; one in whose place a file of the same content is, which keeps the fileId.
 func expect(before *recorded, disk map[string]onDisk) *expectation {
 	e := &expectation{ids: make(map[string]string), why: make(map[string]string)}
 	donors := make(map[string]string) // by where the file is
@@ -179,7 +180,7 @@ func expect(before *recorded, disk map[string]onDisk) *expectation {
 		var found []string
 		for from, r := range before.files {
 			there, is := disk[from]
-			if from != at && r.Stat.Ino == d.ino && r.Stat.MtimeNs == d.mtime && r.Hash == d.hash && !(is && there.ino == d.ino) {
+			if from != at && r.Stat.Ino == d.ino && r.Stat.MtimeNs == d.mtime && r.Hash == d.hash && !(is && (there.ino == d.ino || there.hash == r.Hash)) {
 				found = append(found, from)
 			}
 		}
