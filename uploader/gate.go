@@ -1,6 +1,7 @@
 package uploader
 
 import (
+	"iksync/uploader/imagekit"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -59,6 +60,15 @@ func (g *gate) reached() bool {
 	before := g.offline
 	g.offline = 0
 	return before > 0
+}
+
+// askAgain is how long to wait after the n-th answer in a row that was an error:
+// as long as ImageKit says, where it does, and a little more each time.
+func askAgain(e *imagekit.Error, n int) time.Duration {
+	if e.RetryAfter > 0 {
+		return e.RetryAfter + backoff(n, firstRetry, 4*firstRetry)
+	}
+	return backoff(n, firstRetry, longPause)
 }
 
 // backoff is full jitter: a random time up to first doubled n times, longest at

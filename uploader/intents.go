@@ -73,7 +73,7 @@ func (m *mover) unanswered(ctx context.Context, api *imagekit.Error) error {
 		}
 		p.o.Log.Warn("ImageKit does not answer what must be known before anything is moved or removed; it is asked again", zap.Error(api))
 	}
-	m.until = time.Now().Add(max(api.RetryAfter, backoff(m.silent, firstRetry, longPause)))
+	m.until = time.Now().Add(askAgain(api, m.silent))
 	return errLater
 }
 

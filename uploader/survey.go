@@ -41,7 +41,7 @@ func (s *Survey) ask(ctx context.Context, call func() error) error {
 		}
 		switch api.Class {
 		case imagekit.Transient, imagekit.Throttled, imagekit.Offline:
-			pause(ctx, max(api.RetryAfter, backoff(n, firstRetry, longPause)))
+			pause(ctx, askAgain(api, n))
 		default:
 			return err
 		}
