@@ -132,12 +132,21 @@ func (q *Queue) ClaimOne(ctx context.Context, rootID int64, path string, lease t
 	return job, nil
 }
 
-// stepAside is how long an upload waits for a directory's move to be decided.
-const stepAside = time.Second
+const (
+	// stepAside is how long an upload waits before it is looked again whether a
+	// directory's move is decided.
+	stepAside = time.Second
+	// stepAsideFor is how long uploads step aside for a move that is not decided: the
+	// roots may be busy for long. Then its files may have to be moved one by one.
+	stepAsideFor = 30 * time.Second
+	// someMoves is of how many moves below a directory it is looked whether it was
+	// moved with them.
+	someMoves = 16
+)
 
-// outOfTheWay puts off jobs of files in directories that other files seem to have
-// been moved to: once there is something in the library's folder, no folder can
-// be moved there as a whole. So it does with those for folders that are being
+// outOfTheWay puts off jobs of files in directories that seem to have been moved,
+// with others in them: once there is something in the library's folder, no folder
+// can be moved there as a whole. So it does with those for folders that are being
 // moved or removed.
 func outOfTheWay(tx *state.Tx, jobs []Job, now time.Time) ([]Job, error) {
 	var undecided bool
@@ -165,9 +174,8 @@ func outOfTheWay(tx *state.Tx, jobs []Job, now time.Time) ([]Job, error) {
 			at := Place{j.RootID, j.Path[:i]}
 			is, ok := known[at]
 			if !ok {
-				err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM jobs WHERE move = 1 AND root_id = ? AND path > ? AND path < ?)`,
-					at.RootID, []byte(at.Path+"/"), []byte(at.Path+"0")).Scan(&is)
-				if err != nil {
+				var err error
+				if is, err = seemsMoved(tx, at, now); err != nil {
 					return false, err
 				}
 				known[at] = is
@@ -193,6 +201,28 @@ func outOfTheWay(tx *state.Tx, jobs []Job, now time.Time) ([]Job, error) {
 		}
 	}
 	return free, nil
+}
+
+// seemsMoved reports whether a directory may be one that was moved: files are in it
+// that have their names, below it, of elsewhere.
+func seemsMoved(tx *state.Tx, at Place, now time.Time) (bool, error) {
+	rows, err := tx.Query(`SELECT j.path, f.path FROM jobs j CROSS JOIN files f ON f.id = j.donor
+		WHERE j.move = 1 AND j.root_id = ? AND j.path > ? AND j.path < ? AND j.updated_at > ? LIMIT ?`,
+		at.RootID, []byte(at.Path+"/"), []byte(at.Path+"0"), now.Add(-stepAsideFor).UnixMilli(), someMoves)
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var to, from []byte
+		if err := rows.Scan(&to, &from); err != nil {
+			return false, err
+		}
+		if below := string(to[len(at.Path):]); strings.HasSuffix("/"+string(from), below) {
+			return true, nil
+		}
+	}
+	return false, rows.Err()
 }
 
 // foldersInWork lists the folders of the library that are about to be moved or

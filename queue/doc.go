@@ -21,5 +21,7 @@
 //     the records earlier can't bring back what was uploaded meanwhile
 //     (TestEnqueueIgnoresWhatIsAlreadyRecorded).
 //  4. A remote path is reserved in the file for one local path before anything
-//     is sent to it (TestTwoPathsNeverShareARemotePath).
+//     is sent to it (TestTwoPathsNeverShareARemotePath), and nothing is sent to
+//     where the asset of another record is
+//     (TestAnUploadWaitsUntilTheAssetInItsPlaceHasLeft).
 package queue
