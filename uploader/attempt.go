@@ -38,6 +38,10 @@ func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
 		p.end(job)
 		return
 	}
+	if p.gate.closedFor(time.Now()) > 0 { // since it was claimed
+		p.giveBack(job)
+		return
+	}
 	file, st, err := open(root, job)
 	if err != nil {
 		p.settle(ctx, job, err)
@@ -158,11 +162,10 @@ func (p *Pool) upload(ctx context.Context, root *Root, job *queue.Job, file *os.
 	}
 	content := newHashing(file)
 	folder, name := path.Split(job.RemotePath)
-	p.stats.requests.Add(1)
-	asset, err := p.o.Client.Upload(ctx, &imagekit.Upload{
+	asset, err := p.send(ctx, &imagekit.Upload{
 		FileName: name,
 		Folder:   folder,
-		Source:   imagekit.FromReader(content, st.Size),
+		Source:   imagekit.FromReader(p.limited(ctx, content), st.Size),
 		Params:   params,
 		Sent:     &p.stats.sent,
 	})
@@ -197,6 +200,25 @@ func (p *Pool) upload(ctx context.Context, root *Root, job *queue.Job, file *os.
 	p.record(job, asset, st, sum)
 }
 
+// send sends a file once there is room for one more.
+func (p *Pool) send(ctx context.Context, u *imagekit.Upload) (*imagekit.Asset, error) {
+	p.window.enter()
+	began := time.Now()
+	p.stats.requests.Add(1)
+	asset, err := p.o.Client.Upload(ctx, u)
+	var api *imagekit.Error
+	p.window.leave(began, errors.As(err, &api) && (api.Class == imagekit.Throttled || api.Class == imagekit.Transient))
+	return asset, err
+}
+
+// limited reads no faster than the bandwidth allows.
+func (p *Pool) limited(ctx context.Context, r io.Reader) io.Reader {
+	if p.o.Bandwidth == nil {
+		return r
+	}
+	return &throttled{ctx: ctx, r: r, b: p.o.Bandwidth}
+}
+
 // errWrongAnswer says that ImageKit's answer contradicts what was sent.
 var errWrongAnswer = errors.New("ImageKit's answer is wrong")
 
@@ -226,7 +248,7 @@ func (p *Pool) record(job *queue.Job, asset *imagekit.Asset, st state.Stat, sum 
 	if asset.FilePath != job.RemotePath {
 		p.stats.noteMismatch(Mismatch{RootID: job.RootID, Path: job.Path, Asked: job.RemotePath, Given: asset.FilePath})
 	}
-	p.reached()
+	p.reached(true)
 	p.o.Log.Debug("uploaded", zap.String("path", job.Path), zap.String("remote_path", asset.FilePath), zap.String("file_id", asset.FileID), zap.Int64("bytes", st.Size))
 	p.stats.uploaded.Add(1)
 	p.stats.uploadedBytes.Add(st.Size)

@@ -1,10 +1,11 @@
 package uploader
 
 import (
-	"iksync/uploader/imagekit"
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"iksync/uploader/imagekit"
 )
 
 const (
@@ -14,12 +15,23 @@ const (
 	maxOffline = 8
 )
 
-// gate holds back all claims for a while: ImageKit asked for it, or can't be
-// reached. The zero value is open.
+// Breaker is why all uploads wait: no file is at fault, and no attempt counts.
+type Breaker struct {
+	Class     imagekit.Class // Account, Credentials or Offline
+	Reason    string         // ImageKit's, or ours
+	RequestID string         // ImageKit's; "" when there is none
+	Since     time.Time
+	Next      time.Time // when the next upload is tried
+}
+
+// gate is the circuit breaker of the account, and holds back all claims while
+// ImageKit asks for it. Once a pause of the breaker is over one job at a time is
+// tried, until one shows that all may go on. The zero value is open.
 type gate struct {
 	mu      sync.Mutex
 	until   time.Time
-	offline int // pauses in a row without an answer from ImageKit
+	broken  *Breaker // nil while nothing is wrong with the account, the key or the way to ImageKit
+	offline int      // pauses in a row without an answer from ImageKit
 }
 
 // closedFor returns how long to wait before the next claim; 0 or less is open.
@@ -27,6 +39,25 @@ func (g *gate) closedFor(now time.Time) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.until.Sub(now)
+}
+
+// probing reports whether one job at a time is to be tried.
+func (g *gate) probing() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.broken != nil
+}
+
+// state returns why all uploads wait; nil when they don't.
+func (g *gate) state() *Breaker {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.broken == nil {
+		return nil
+	}
+	b := *g.broken
+	b.Next = g.until
+	return &b
 }
 
 // pause closes the gate for at least d.
@@ -38,10 +69,30 @@ func (g *gate) pause(now time.Time, d time.Duration) {
 	}
 }
 
+// trip notes that nothing can be uploaded before a time, and why; it reports
+// whether that is news.
+func (g *gate) trip(now, until time.Time, e *imagekit.Error) (news bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if until.After(g.until) {
+		g.until = until
+	}
+	return g.note(now, e)
+}
+
+func (g *gate) note(now time.Time, e *imagekit.Error) (news bool) {
+	if g.broken != nil && g.broken.Class == e.Class {
+		g.broken.Reason, g.broken.RequestID = reason(e), e.RequestID
+		return false
+	}
+	g.broken = &Breaker{Class: e.Class, Reason: reason(e), RequestID: e.RequestID, Since: now}
+	return true
+}
+
 // unreachable notes that no connection could be made and closes the gate, longer
 // each time. Workers that failed while it was closed already add nothing. It
 // returns how many times in a row that has been.
-func (g *gate) unreachable(now time.Time) int {
+func (g *gate) unreachable(now time.Time, e *imagekit.Error) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if now.Before(g.until) {
@@ -49,17 +100,22 @@ func (g *gate) unreachable(now time.Time) int {
 	}
 	g.until = now.Add(backoff(g.offline, firstPause, longPause))
 	g.offline++
+	g.note(now, e)
 	return g.offline
 }
 
-// reached notes an answer, of whatever kind, and reports whether there was none
-// before.
-func (g *gate) reached() bool {
+// reached notes an answer. sound is one that shows that the account and the key
+// are accepted. It returns what is over with that; nil when nothing was wrong.
+func (g *gate) reached(sound bool) *Breaker {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	before := g.offline
 	g.offline = 0
-	return before > 0
+	before := g.broken
+	if before == nil || !sound && before.Class != imagekit.Offline {
+		return nil
+	}
+	g.broken = nil
+	return before
 }
 
 // askAgain is how long to wait after the n-th answer in a row that was an error:

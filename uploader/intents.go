@@ -63,8 +63,8 @@ func (m *mover) unanswered(ctx context.Context, api *imagekit.Error) error {
 		return ctx.Err()
 	}
 	switch api.Class {
-	case imagekit.Credentials:
-		p.fail(api)
+	case imagekit.Account, imagekit.Credentials:
+		p.refusedAll(api, time.Now())
 	case imagekit.Offline:
 		p.offline(api, time.Now())
 	default:

@@ -328,9 +328,9 @@ func (m *mover) refused(ctx context.Context, mv *queue.Move, err error, together
 		switch api.Class {
 		case imagekit.File:
 			return m.p.q.ToUpload(ctx, mv)
-		case imagekit.Credentials:
+		case imagekit.Account, imagekit.Credentials:
 			f.Free = true
-			m.p.fail(api)
+			m.p.refusedAll(api, now)
 		case imagekit.Offline:
 			f.Free = true
 			m.p.offline(api, now)

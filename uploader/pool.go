@@ -84,7 +84,12 @@ type Options struct {
 	Grace time.Duration
 	// Cut, when not nil, breaks uploads in flight off when it is closed.
 	Cut <-chan struct{}
-	Log *zap.Logger // nil logs nothing
+	// Probe is how often one upload is tried while ImageKit refuses the account or
+	// the key; 3 minutes when 0.
+	Probe time.Duration
+	// Bandwidth, when not nil, limits what all uploads together send.
+	Bandwidth *Bandwidth
+	Log       *zap.Logger // nil logs nothing
 }
 
 const (
@@ -108,6 +113,7 @@ type Pool struct {
 	roots     map[int64]*Root
 	stats     counters
 	gate      gate
+	window    *window
 	beat      atomic.Int64 // unix ns of the dispatcher's last turn
 	foldersMu sync.Mutex
 	folders   map[string]bool // of the library, of which noteFolders has noted what is to be known
@@ -133,6 +139,9 @@ func New(db *state.DB, q *queue.Queue, o Options) *Pool {
 	if o.Workers <= 0 {
 		o.Workers = 16
 	}
+	if o.Probe <= 0 {
+		o.Probe = 3 * time.Minute
+	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
@@ -146,6 +155,7 @@ func New(db *state.DB, q *queue.Queue, o Options) *Pool {
 		failed:   make(chan struct{}),
 	}
 	p.beat.Store(time.Now().UnixNano())
+	p.window = newWindow(o.Workers)
 	p.mover = newMover(p)
 	if o.Client != nil {
 		p.library = o.Client
@@ -254,9 +264,13 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 		wait := p.gate.closedFor(time.Now())
 		if wait <= 0 {
 			free := cap(jobs) - len(jobs)
-			if free >= cap(jobs)/2 {
+			most := free
+			if p.gate.probing() {
+				most = max(0, 1-p.inFlight())
+			}
+			if free >= cap(jobs)/2 && most > 0 {
 				last := closing && p.inFlight() == 0
-				claimed, next, err := p.q.ClaimMixed(context.Background(), p.open(), free, p.bigRoom(), lease)
+				claimed, next, err := p.q.ClaimMixed(context.Background(), p.open(), most, p.bigRoom(), lease)
 				if err != nil {
 					p.fail(err)
 					return

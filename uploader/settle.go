@@ -21,8 +21,6 @@ const (
 	firstThrottled, longestThrottled = time.Minute, 30 * time.Minute
 	// A file that changes is left to settle.
 	changedRetry = 2 * time.Second
-	// accountPause is how long a daemon waits before it tries an exhausted account again.
-	accountPause = 5 * time.Minute
 	// defaultThrottle is the pause after a 429 that does not say how long.
 	defaultThrottle = 5 * time.Second
 )
@@ -67,32 +65,40 @@ func (p *Pool) settleChanged(job *queue.Job, stored *state.File) {
 		NotBefore: time.Now().Add(max(changedRetry, backoff(job.Attempts, changedRetry, longestRetry)))})
 }
 
-// reached notes that ImageKit answered.
-func (p *Pool) reached() {
-	if p.gate.reached() {
-		p.o.Log.Info("ImageKit answers again")
+// reached notes that ImageKit answered; sound is that it accepts the account and
+// the key.
+func (p *Pool) reached(sound bool) {
+	if over := p.gate.reached(sound); over != nil {
+		p.o.Log.Info("uploads go on: ImageKit answers as it should again", zap.Stringer("class", over.Class), zap.Duration("after", time.Since(over.Since)))
+	}
+}
+
+// refusedAll notes that ImageKit takes no uploads at all at present, whatever the
+// file. It ends a pool that is to end some day; else all wait, and one is
+// tried now and then.
+func (p *Pool) refusedAll(e *imagekit.Error, now time.Time) {
+	if p.o.MaxAttempts > 0 {
+		p.fail(e)
+		return
+	}
+	if p.gate.trip(now, now.Add(p.o.Probe), e) {
+		what := "ImageKit takes no uploads for this account at present: all wait, and go on by themselves"
+		if e.Class == imagekit.Credentials {
+			what = "ImageKit refuses the private key: all uploads wait, and go on by themselves once it is accepted (a key file that changes is read again)"
+		}
+		p.o.Log.Error(what, zap.String("reason", reason(e)), zap.String("request_id", e.RequestID), zap.Duration("tried_every", p.o.Probe))
 	}
 }
 
 func (p *Pool) settleAPI(job *queue.Job, e *imagekit.Error, now time.Time) {
 	f := queue.Failure{Class: e.Class.String(), Reason: reason(e), RequestID: e.RequestID, Accepted: job.Accepted, Doubt: job.Recorded && e.Ambiguous && e.Op == "upload"}
 	if e.Class != imagekit.Offline {
-		p.reached()
+		p.reached(e.Class == imagekit.File || e.Class == imagekit.FileThrottled)
 	}
 	switch e.Class {
-	case imagekit.Account:
+	case imagekit.Account, imagekit.Credentials:
 		f.Free = true
-		if p.o.MaxAttempts > 0 {
-			p.fail(e)
-		} else if p.gate.closedFor(now) <= 0 {
-			p.gate.pause(now, accountPause)
-			p.o.Log.Error("ImageKit takes no uploads for this account at present: all wait", zap.String("reason", reason(e)),
-				zap.String("request_id", e.RequestID), zap.Duration("next_try_in", accountPause))
-		}
-		p.put(job, f)
-	case imagekit.Credentials:
-		p.fail(e)
-		f.Free = true
+		p.refusedAll(e, now)
 		p.put(job, f)
 	case imagekit.Offline:
 		f.Free = true
@@ -119,7 +125,7 @@ func (p *Pool) settleAPI(job *queue.Job, e *imagekit.Error, now time.Time) {
 
 // offline notes that no connection could be made.
 func (p *Pool) offline(e *imagekit.Error, now time.Time) {
-	switch n := p.gate.unreachable(now); {
+	switch n := p.gate.unreachable(now, e); {
 	case n > maxOffline && p.o.MaxAttempts > 0:
 		p.fail(e)
 	case n == 1:

@@ -26,6 +26,9 @@ type Stats struct {
 	Copied       int64 // files whose content the library had, copied there
 	Aliased      int64 // files whose content the library had, recorded with its fileId
 	Removed      int64 // copies of absent files, deleted or moved to the trash
+
+	Window  int      // uploads that may be on their way at once, as ImageKit bears them
+	Breaker *Breaker // why all uploads wait; nil when they don't
 }
 
 type counters struct {
@@ -54,6 +57,7 @@ func (p *Pool) Stats() Stats {
 		Held: c.held.Load(), Changed: c.changed.Load(), Retries: c.retries.Load(), Failed: c.failed.Load(), Requests: c.requests.Load(),
 		Renamed: c.renamed.Load(), Sent: c.sent.Load(), InFlight: c.inFlight.Load(),
 		Moved: c.moved.Load(), MovedFolders: c.movedFolders.Load(), Copied: c.copied.Load(), Aliased: c.aliased.Load(), Removed: c.removed.Load(),
+		Window: p.window.limit(), Breaker: p.gate.state(),
 	}
 }
 

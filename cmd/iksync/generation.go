@@ -24,6 +24,7 @@ import (
 // configuration makes a new one, while the old lets its last uploads finish.
 type generation struct {
 	cfg      *config.Config
+	key      imagekit.Key
 	roots    []openRoot
 	missing  []string // roots that are not there, and are waited for
 	watchers []*watcher.Watcher
@@ -52,7 +53,8 @@ func (d *daemon) start(cfg *config.Config) (_ *generation, err error) {
 	if err != nil {
 		return nil, exit(exitConfig, err)
 	}
-	g := &generation{cfg: cfg, done: make(chan struct{}), wasAway: make(map[*watcher.Watcher]bool)}
+	d.bandwidth.Set(cfg.Bandwidth)
+	g := &generation{cfg: cfg, key: key, done: make(chan struct{}), wasAway: make(map[*watcher.Watcher]bool)}
 	var there []config.Root
 	for _, r := range cfg.Roots {
 		resolved, err := config.RootPath(r.Path)
@@ -75,7 +77,7 @@ func (d *daemon) start(cfg *config.Config) (_ *generation, err error) {
 		return nil, err
 	}
 	g.cancel = cancel
-	o := uploader.Options{Client: client, Workers: cfg.Workers, Grace: 24 * time.Hour, Cut: d.cut, Log: d.log}
+	o := uploader.Options{Client: client, Workers: cfg.Workers, Grace: 24 * time.Hour, Cut: d.cut, Log: d.log, Probe: cfg.Probe, Bandwidth: d.bandwidth}
 	for i := range g.roots {
 		r := &g.roots[i]
 		options := r.scanOptions(cfg.Limits)
@@ -157,9 +159,15 @@ func same(held *os.File, path string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-// stale says why the parts must begin anew; "" when they need not: a root is
-// there that was not, so its directory must be opened afresh.
-func (g *generation) stale() string {
+// stale says why the parts must begin anew; "" when they need not: the key is
+// refused and another is there, or a root is there that was not, so its directory
+// must be opened afresh.
+func (g *generation) stale(getenv func(string) string) string {
+	if b := g.pool.Stats().Breaker; b != nil && b.Class == imagekit.Credentials {
+		if key, _, err := config.Key(g.cfg.KeyFile, getenv); err == nil && !key.Equal(g.key) {
+			return "there is another private key"
+		}
+	}
 	for _, path := range g.missing {
 		if _, err := config.RootPath(path); err == nil {
 			return "the root " + path + " is there now"
@@ -201,6 +209,13 @@ func (d *daemon) status(ctx context.Context, g *generation) (string, error) {
 	}
 	for _, path := range g.missing {
 		notes = append(notes, path+" is not there")
+	}
+	s := g.pool.Stats()
+	if s.Breaker != nil {
+		notes = append(notes, fmt.Sprintf("uploads wait (%s): %s", s.Breaker.Class, s.Breaker.Reason))
+	}
+	if s.Window < g.cfg.Workers {
+		notes = append(notes, fmt.Sprintf("%d instead of %d uploads at once, as ImageKit bears them", s.Window, g.cfg.Workers))
 	}
 	todo := depths[queue.Ready].Jobs + depths[queue.Leased].Jobs
 	line := fmt.Sprintf("in step, %s", files(known))

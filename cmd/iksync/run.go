@@ -18,6 +18,7 @@ import (
 	"iksync/cmd/iksync/internal/control"
 	"iksync/queue"
 	"iksync/state"
+	"iksync/uploader"
 )
 
 const (
@@ -40,12 +41,13 @@ type daemon struct {
 	q          *queue.Queue
 	locks      map[string]*os.File // of the roots, by path
 	notify     *notifier
+	bandwidth  *uploader.Bandwidth
 	cut        chan struct{} // closed when uploads in flight are to be broken off
 	cutOnce    sync.Once
 }
 
 func (a *app) runCommand() *cobra.Command {
-	d := &daemon{app: a, locks: make(map[string]*os.File), cut: make(chan struct{})}
+	d := &daemon{app: a, locks: make(map[string]*os.File), bandwidth: uploader.NewBandwidth(uploader.Rates{}), cut: make(chan struct{})}
 	cmd := &cobra.Command{
 		Use:   "run --config FILE",
 		Short: "Keep the library in step until told to stop",
@@ -171,7 +173,7 @@ func (d *daemon) follow(ctx context.Context, cfg *config.Config, hup <-chan os.S
 		case <-hup:
 			d.reload(g, next)
 		case <-supervise.C:
-			if why := g.stale(); why != "" {
+			if why := g.stale(d.getenv); why != "" {
 				err := next(why, g.cfg)
 				if err == nil {
 					continue // the new ones have shown no sign of life yet

@@ -292,14 +292,31 @@ func TestOneDaemonForAStateFileAndARoot(t *testing.T) {
 	r.nothingIsLeft()
 }
 
-func TestARefusedKeyEndsTheDaemon(t *testing.T) {
+// TestUploadsWaitWhileTheKeyIsRefused: one alert, one try now and then, and it goes
+// on by itself, also with another key in the file.
+func TestUploadsWaitWhileTheKeyIsRefused(t *testing.T) {
 	t.Parallel()
-	r := newRunRig(t, emulator.Options{PrivateKey: "another"})
-	r.write("a.jpg")
-	d := r.start()
-	d.ends(exitKey)
-	d.says("refuses the private key")
-	r.readyAgain(1)
+	r := newRunRig(t, emulator.Options{PrivateKey: "right"})
+	keyFile := filepath.Join(r.base, "key")
+	r.must(os.WriteFile(keyFile, []byte("wrong"), 0o600))
+	r.set("imagekit", "{private_key_file: "+keyFile+"}")
+	r.set("probe", "200ms")
+	for i := range 50 {
+		r.write(fmt.Sprintf("%d.jpg", i))
+	}
+	d := r.start("IMAGEKIT_PRIVATE_KEY=")
+	const first = 8 // one of each worker
+	waitFor(t, "several tries have been made", func() bool { return r.library.server.Stats().Requests["upload"] >= first+3 })
+	if n := r.library.server.Stats().Requests["upload"]; n > first+5 {
+		t.Errorf("%d uploads were tried", n)
+	}
+	if n := strings.Count(d.log(), "refuses the private key"); n != 1 {
+		t.Errorf("it says so %d times", n)
+	}
+	r.must(os.WriteFile(keyFile, []byte("right"), 0o600))
+	r.inStep()
+	d.says("there is another private key")
+	d.stop()
 }
 
 // hasTried reports whether a job waits that was tried in vain.

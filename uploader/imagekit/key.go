@@ -24,6 +24,14 @@ func NewKey(secret string) Key {
 // IsZero reports whether there is no key.
 func (k Key) IsZero() bool { return k.secret == nil }
 
+// Equal reports whether both are the same key.
+func (k Key) Equal(other Key) bool {
+	if k.IsZero() || other.IsZero() {
+		return k.IsZero() == other.IsZero()
+	}
+	return k.secret() == other.secret()
+}
+
 // String returns "[redacted]".
 func (k Key) String() string { return redacted }
 

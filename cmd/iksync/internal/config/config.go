@@ -35,6 +35,9 @@ type Config struct {
 	MaxWatches    int           // directories watched per root; 0 is what the system allows
 	Stall         time.Duration // an upload that moves no byte for so long is cut
 	ShutdownGrace time.Duration // for uploads in flight
+	Probe         time.Duration // between tries while the account or the key is refused
+
+	Bandwidth uploader.Rates // of all uploads together
 
 	Roots []Root
 	// Warnings are what is doubtful and not wrong.
@@ -181,6 +184,8 @@ type document struct {
 	MaxWatches    int    `yaml:"max_watches"`
 	Stall         string `yaml:"stall"`
 	ShutdownGrace string `yaml:"shutdown_grace"`
+	Probe         string `yaml:"probe"`
+	Bandwidth     string `yaml:"bandwidth"`
 	Log           struct {
 		Level  string `yaml:"level"`
 		Format string `yaml:"format"`
@@ -243,6 +248,10 @@ func (c *Config) Diff(other *Config) []string {
 	note("max_watches", c.MaxWatches, other.MaxWatches)
 	note("stall", c.Stall, other.Stall)
 	note("shutdown_grace", c.ShutdownGrace, other.ShutdownGrace)
+	note("probe", c.Probe, other.Probe)
+	if !reflect.DeepEqual(c.Bandwidth, other.Bandwidth) {
+		changes = append(changes, "bandwidth")
+	}
 	before := make(map[string]*Root)
 	for i := range c.Roots {
 		before[c.Roots[i].Path] = &c.Roots[i]

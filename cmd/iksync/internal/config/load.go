@@ -239,9 +239,11 @@ func (c *checker) check(doc *document) *Config {
 		{"poll", doc.Poll, &cfg.Poll, time.Minute, time.Second},
 		{"stall", doc.Stall, &cfg.Stall, time.Minute, time.Second},
 		{"shutdown_grace", doc.ShutdownGrace, &cfg.ShutdownGrace, 30 * time.Second, 0},
+		{"probe", doc.Probe, &cfg.Probe, 3 * time.Minute, 100 * time.Millisecond},
 	} {
 		*t.dst = c.duration("$."+t.key, t.value, t.def, t.least)
 	}
+	cfg.Bandwidth = c.bandwidth("$.bandwidth", doc.Bandwidth)
 	c.overridable(cfg)
 	c.oneOf("$.log.format", cfg.LogFormat, "auto", "console", "json")
 	c.limits(doc, cfg)
