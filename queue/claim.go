@@ -115,7 +115,7 @@ func (q *Queue) ClaimOne(ctx context.Context, rootID int64, path string, lease t
 	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		job = nil
 		jobs, err := scanJobs(tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
-				j.remote_path, j.attempts, j.accepted, f.size, f.hash, f.version_id, f.mtime_ns, f.ino, f.remote_path
+				j.remote_path, j.attempts, j.accepted, j.unsure, f.size, f.hash, f.version_id, f.mtime_ns, f.ino, f.remote_path
 			FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
 			WHERE j.root_id = ? AND j.path = ? AND j.state = 0 AND j.move = 0 AND j.leased = 0 AND j.remote_path IS NOT NULL
 				AND (f.id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM files o WHERE o.remote_path = j.remote_path))`, rootID, []byte(path)))
@@ -319,7 +319,7 @@ func (l lane) priorities() (from, to int) {
 func ready(tx *state.Tx, roots string, l lane, most int, limit int64, picked []Job, now time.Time) ([]Job, error) {
 	from, to := l.priorities()
 	return scanJobs(tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
-			j.remote_path, j.attempts, j.accepted, f.size, f.hash, f.version_id, f.mtime_ns, f.ino, f.remote_path
+			j.remote_path, j.attempts, j.accepted, j.unsure, f.size, f.hash, f.version_id, f.mtime_ns, f.ino, f.remote_path
 		FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
 		WHERE j.state = 0 AND j.move = 0 AND j.priority BETWEEN ? AND ? AND j.not_before <= ? AND j.remote_path IS NOT NULL AND j.size < ?
 			AND (f.id IS NULL OR NOT EXISTS (SELECT 1 FROM jobs m WHERE m.donor = f.id) AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.file = f.id))
@@ -338,16 +338,19 @@ func scanJobs(rows *sql.Rows, err error) ([]Job, error) {
 	for rows.Next() {
 		var j Job
 		var path, accepted, hash []byte
-		var dev, ino int64
+		var dev, ino, unsure int64
 		var remote, version sql.NullString
 		var size, mtime, fileIno sql.NullInt64
 		var place sql.NullString
 		if err := rows.Scan(&j.ID, &j.RootID, &path, &j.Gen, &j.Stat.Size, &j.Stat.MtimeNs, &j.Stat.CtimeNs, &dev, &ino,
-			&remote, &j.Attempts, &accepted, &size, &hash, &version, &mtime, &fileIno, &place); err != nil {
+			&remote, &j.Attempts, &accepted, &unsure, &size, &hash, &version, &mtime, &fileIno, &place); err != nil {
 			return nil, err
 		}
 		j.Path, j.RemotePath = string(path), remote.String
 		j.Stat.Dev, j.Stat.Ino = uint64(dev), uint64(ino)
+		if unsure != 0 {
+			j.Unsure, j.Changed = time.UnixMilli(max(unsure, -unsure)), unsure < 0
+		}
 		if len(accepted) == len(j.Hash) {
 			j.Accepted = (*state.Hash)(accepted)
 		}
@@ -401,7 +404,8 @@ func (q *Queue) Recover(ctx context.Context) (int64, error) {
 		if err := tx.Exec(doubt + ` WHERE id IN (SELECT f.id FROM jobs j CROSS JOIN files f ON f.root_id = j.root_id AND f.path = j.path WHERE j.leased <> 0)`); err != nil {
 			return err
 		}
-		n, err = tx.ExecRows(`UPDATE jobs SET leased = 0, not_before = 0 WHERE leased <> 0`)
+		// Nothing was sent of a job before it was made.
+		n, err = tx.ExecRows(`UPDATE jobs SET leased = 0, not_before = 0, unsure = iif(unsure <> 0, unsure, max(updated_at, 1)) WHERE leased <> 0`)
 		return err
 	})
 	if err != nil {

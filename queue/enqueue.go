@@ -67,7 +67,7 @@ WHERE NOT EXISTS (SELECT 1 FROM files WHERE root_id = ?1 AND path = ?2
 ON CONFLICT (root_id, path) DO UPDATE SET
 	gen = gen + 1, state = iif(leased, 0, ?3), priority = max(priority, ?4),
 	not_before = iif(leased, not_before, 0), attempts = 0, size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9,
-	remote_path = iif(leased, coalesce(?10, remote_path), ?10), class = ?11, reason = ?12, request_id = '', accepted = NULL, updated_at = ?13,
+	remote_path = iif(leased, coalesce(?10, remote_path), ?10), class = ?11, reason = ?12, request_id = '', accepted = NULL, updated_at = ?13, unsure = -abs(iif(leased AND unsure = 0, ?13, unsure)),
 	donor = iif(leased, NULL, excluded.donor), move = iif(leased, 0, excluded.move)
 	WHERE size <> ?5 OR mtime_ns <> ?6 OR ctime_ns <> ?7 OR ino <> ?9 OR remote_path IS NOT ?10
 		OR (state = 3) <> (?3 = 3) OR (state = 3 AND reason <> ?12)`
@@ -154,11 +154,11 @@ func remoteFree(tx *state.Tx, rootID int64, path, remote string) (free bool, err
 // Cancel removes the jobs of paths that are not to be uploaded any more (gone,
 // or filtered out by now), unless a worker has them or they were made or changed
 // at or after the given time: what a scan that began then did not see may have
-// come since.
+// come since. Nor is one of which the library may have something: a worker looks.
 func (q *Queue) Cancel(ctx context.Context, rootID int64, paths []string, before time.Time) error {
 	return q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		for _, path := range paths {
-			if err := tx.Exec(`DELETE FROM jobs WHERE root_id = ? AND path = ? AND leased = 0 AND updated_at < ?`, rootID, []byte(path), before.UnixMilli()); err != nil {
+			if err := tx.Exec(`DELETE FROM jobs WHERE root_id = ? AND path = ? AND leased = 0 AND unsure = 0 AND updated_at < ?`, rootID, []byte(path), before.UnixMilli()); err != nil {
 				return fmt.Errorf("cancel the job of %q: %w", path, err)
 			}
 		}

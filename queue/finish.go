@@ -16,7 +16,7 @@ import (
 // else's by now, the result is recorded and the job left alone.
 
 // ready again: the path changed while the worker had it.
-const again = `UPDATE jobs SET state = 0, leased = 0, not_before = 0, attempts = 0 WHERE id = ? AND leased = ?`
+const again = `UPDATE jobs SET state = 0, leased = 0, not_before = 0, attempts = 0, unsure = ? WHERE id = ? AND leased = ?`
 
 // Complete records the uploaded file and removes its job, durably and in one
 // transaction. When ImageKit put the file where another local path's asset
@@ -58,7 +58,7 @@ func (q *Queue) Drop(job *Job, done func(error)) {
 func (q *Queue) remove(tx *state.Tx, job *Job) error {
 	n, err := tx.ExecRows(`DELETE FROM jobs WHERE id = ? AND gen = ? AND leased = ?`, job.ID, job.Gen, job.lease)
 	if err == nil && n == 0 {
-		err = tx.Exec(again, job.ID, job.lease)
+		err = tx.Exec(again, 0, job.ID, job.lease)
 		q.notify()
 	}
 	if err != nil {
@@ -114,6 +114,9 @@ type Failure struct {
 	Stored *state.File
 	// Doubt tells that the library may have another content by now than is recorded.
 	Doubt bool
+	// Unsure, when not zero, is when an upload began whose answer never came: the
+	// library may have what was sent.
+	Unsure time.Time
 	// Accepted is the content that ImageKit took without naming a fileId yet.
 	Accepted *state.Hash
 }
@@ -126,6 +129,22 @@ func (q *Queue) Fail(job *Job, f Failure, done func(error)) {
 		durability = state.Durable
 	}
 	q.db.WriteLater(durability, func(tx *state.Tx) error { return q.fail(tx, job, f) }, done)
+}
+
+// unsure is what the file says of what may have been sent without an answer: what
+// was unclear before stays so.
+func unsure(job *Job, f Failure) int64 {
+	since := job.Unsure
+	if since.IsZero() {
+		since = f.Unsure
+	}
+	switch {
+	case since.IsZero():
+		return 0
+	case job.Changed:
+		return -since.UnixMilli()
+	}
+	return since.UnixMilli()
 }
 
 func (q *Queue) fail(tx *state.Tx, job *Job, f Failure) error {
@@ -152,10 +171,10 @@ func (q *Queue) fail(tx *state.Tx, job *Job, f Failure) error {
 		accepted = f.Accepted[:]
 	}
 	n, err := tx.ExecRows(`UPDATE jobs SET state = ?3, leased = 0, not_before = ?4, attempts = attempts + ?5,
-			class = ?6, reason = ?7, request_id = ?8, accepted = ?9, updated_at = ?10 WHERE id = ?1 AND gen = ?2 AND leased = ?11`,
-		job.ID, job.Gen, int(next), max(f.NotBefore.UnixMilli(), 0), attempts, f.Class, f.Reason, f.RequestID, accepted, q.now().UnixMilli(), job.lease)
+			class = ?6, reason = ?7, request_id = ?8, accepted = ?9, updated_at = ?10, unsure = ?12 WHERE id = ?1 AND gen = ?2 AND leased = ?11`,
+		job.ID, job.Gen, int(next), max(f.NotBefore.UnixMilli(), 0), attempts, f.Class, f.Reason, f.RequestID, accepted, q.now().UnixMilli(), job.lease, unsure(job, f))
 	if err == nil && n == 0 {
-		err = tx.Exec(again, job.ID, job.lease)
+		err = tx.Exec(again, -max(unsure(job, f), -unsure(job, f)), job.ID, job.lease)
 	}
 	if err != nil {
 		return fmt.Errorf("note the failure of %q: %w", job.Path, err)
@@ -171,7 +190,7 @@ func (q *Queue) Hold(job *Job, st state.Stat, class, reason string, done func(er
 				size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9, updated_at = ?10 WHERE id = ?1 AND gen = ?2 AND leased = ?11`,
 			job.ID, job.Gen, class, reason, st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), q.now().UnixMilli(), job.lease)
 		if err == nil && n == 0 {
-			err = tx.Exec(again, job.ID, job.lease)
+			err = tx.Exec(again, 0, job.ID, job.lease)
 			q.notify()
 		}
 		if err != nil {

@@ -67,13 +67,17 @@ type Job struct {
 	RemotePath string
 	Attempts   int         // failed attempts so far
 	Accepted   *state.Hash // content that ImageKit accepted without naming a fileId yet
-	Recorded   bool        // the path has a record: its size, time, hash and version follow
-	Size       int64
-	MtimeNs    int64
-	Displaced  bool // the record was of another inode: perhaps that file is elsewhere by now
-	Hash       state.Hash
-	VersionID  string
-	lease      int64 // the claim's token
+	// Unsure, when not zero, tells that something may have been sent since then whose
+	// answer never came. Changed is that the file is another one by now.
+	Unsure    time.Time
+	Changed   bool
+	Recorded  bool // the path has a record: its size, time, hash and version follow
+	Size      int64
+	MtimeNs   int64
+	Displaced bool // the record was of another inode: perhaps that file is elsewhere by now
+	Hash      state.Hash
+	VersionID string
+	lease     int64 // the claim's token
 }
 
 // Change is a difference between the disk and the records: a job to be.

@@ -44,6 +44,10 @@ func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
 	}
 	file, st, err := open(root, job)
 	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) && !job.Unsure.IsZero() && !job.Recorded && !root.away() {
+			p.adoptOrphan(ctx, job)
+			return
+		}
 		p.settle(ctx, job, err)
 		return
 	}
@@ -94,6 +98,15 @@ func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
 			p.settle(ctx, job, err)
 		}
 		if err != nil || done {
+			return
+		}
+	}
+	if !job.Unsure.IsZero() && job.Accepted == nil {
+		there, err := p.confirm(ctx, root, job, file, st)
+		if err != nil {
+			p.settle(ctx, job, err)
+		}
+		if err != nil || there {
 			return
 		}
 	}
@@ -161,6 +174,7 @@ func (p *Pool) upload(ctx context.Context, root *Root, job *queue.Job, file *os.
 		return
 	}
 	content := newHashing(file)
+	began := time.Now()
 	folder, name := path.Split(job.RemotePath)
 	asset, err := p.send(ctx, &imagekit.Upload{
 		FileName: name,
@@ -180,10 +194,13 @@ func (p *Pool) upload(ctx context.Context, root *Root, job *queue.Job, file *os.
 	var api *imagekit.Error
 	if err != nil && ctx.Err() != nil && !errors.As(err, &api) {
 		// It was broken off: what was sent by then may have come.
-		p.put(job, queue.Failure{Free: true, Doubt: job.Recorded})
+		p.put(job, queue.Failure{Free: true, Doubt: job.Recorded, Unsure: began})
 		return
 	}
 	if err != nil {
+		if job.Unsure.IsZero() && api != nil && api.Ambiguous {
+			job.Unsure = began
+		}
 		p.settle(ctx, job, err)
 		return
 	}

@@ -27,13 +27,16 @@ type Stats struct {
 	Aliased      int64 // files whose content the library had, recorded with its fileId
 	Removed      int64 // copies of absent files, deleted or moved to the trash
 
+	Confirmed int64 // uploads without an answer that were found in the library
+	Resent    int64 // uploads without an answer that were sent again: an extra version at most
+
 	Window  int      // uploads that may be on their way at once, as ImageKit bears them
 	Breaker *Breaker // why all uploads wait; nil when they don't
 }
 
 type counters struct {
-	uploaded, uploadedBytes, touched, vanished, held, changed, retries, failed, requests, renamed, inFlight, moved, movedFolders, copied, aliased, removed atomic.Int64
-	sent                                                                                                                                                   atomic.Int64
+	uploaded, uploadedBytes, touched, vanished, held, changed, retries, failed, requests, renamed, inFlight, moved, movedFolders, copied, aliased, removed, confirmed, resent atomic.Int64
+	sent                                                                                                                                                                      atomic.Int64
 
 	mu       sync.Mutex
 	mismatch []Mismatch
@@ -57,6 +60,7 @@ func (p *Pool) Stats() Stats {
 		Held: c.held.Load(), Changed: c.changed.Load(), Retries: c.retries.Load(), Failed: c.failed.Load(), Requests: c.requests.Load(),
 		Renamed: c.renamed.Load(), Sent: c.sent.Load(), InFlight: c.inFlight.Load(),
 		Moved: c.moved.Load(), MovedFolders: c.movedFolders.Load(), Copied: c.copied.Load(), Aliased: c.aliased.Load(), Removed: c.removed.Load(),
+		Confirmed: c.confirmed.Load(), Resent: c.resent.Load(),
 		Window: p.window.limit(), Breaker: p.gate.state(),
 	}
 }

@@ -20,6 +20,9 @@ CREATE INDEX files_file_id ON files (file_id);
 -- Finds the record of a file that is under another name by now.
 CREATE INDEX files_identity ON files (mtime_ns, size);
 
+-- The library may hold what was sent of a job without an answer.
+ALTER TABLE jobs ADD COLUMN unsure INTEGER NOT NULL DEFAULT 0; -- 0 no; else unix ms before which nothing was sent, negative when the file has changed since
+
 -- A job may be a move: its file is that of another path's record, the donor.
 ALTER TABLE jobs ADD COLUMN donor INTEGER;                    -- files.id
 ALTER TABLE jobs ADD COLUMN move  INTEGER NOT NULL DEFAULT 0; -- 0 none, 1 perhaps of a whole directory, 2 of one file

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 )
 
 // Asset is what ImageKit says of a stored file. Name and FilePath are the truth
@@ -21,6 +22,9 @@ type Asset struct {
 	Width        int64  // pixels; 0 when not given
 	Height       int64
 	Raw          []byte // the whole answer
+	// Age is how long ago it was changed last, by ImageKit's clock; 0 when it does
+	// not say. Find alone gives it.
+	Age time.Duration
 }
 
 // assetJSON is decoded leniently: ImageKit's numbers are JSON numbers of any
@@ -36,6 +40,7 @@ type assetJSON struct {
 	Size         number `json:"size"`
 	Width        number `json:"width"`
 	Height       number `json:"height"`
+	UpdatedAt    text   `json:"updatedAt"`
 	VersionInfo  struct {
 		ID string `json:"id"`
 	} `json:"versionInfo"`
@@ -45,6 +50,17 @@ type assetJSON struct {
 type number struct {
 	value int64
 	given bool
+}
+
+// text is a string. Anything else counts as not given.
+type text string
+
+func (t *text) UnmarshalJSON(raw []byte) error {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		*t = text(s)
+	}
+	return nil
 }
 
 func (n *number) UnmarshalJSON(text []byte) error {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // Find looks a file up by its exact path; nil when the library does not list
@@ -41,8 +42,24 @@ func (c *Client) lookUp(ctx context.Context, kind, path string) (asset *Asset, f
 		case kind == "folder" && item.Type == kind && item.FolderPath == path:
 			return nil, true, nil
 		case kind == "file" && item.FilePath == path && item.FileID != "":
-			return item.asset(raw), true, nil
+			asset := item.asset(raw)
+			asset.Age = age(ans.header.Get("Date"), string(item.UpdatedAt))
+			return asset, true, nil
 		}
 	}
 	return nil, false, nil
+}
+
+// age is how long before the answer something was; 0 when that is not told. Both
+// times are ImageKit's, so that our clock does not matter.
+func age(answered, updated string) time.Duration {
+	now, err := http.ParseTime(answered)
+	if err != nil {
+		return 0
+	}
+	then, err := time.Parse(time.RFC3339, updated)
+	if err != nil {
+		return 0
+	}
+	return max(now.Sub(then), 1) // the one has whole seconds, the other fractions of one
 }
