@@ -1,7 +1,6 @@
 package imagekit
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -49,7 +48,8 @@ type Options struct {
 // Client calls ImageKit. It may be used by several goroutines.
 type Client struct {
 	transport     *http.Transport
-	header        func() http.Header // of every request; a closure keeps the key in it from being printed
+	header        func() http.Header  // of every request; a closure keeps the key in it from being printed
+	hide          func([]byte) []byte // takes the key out of what a server says
 	uploadURL     *url.URL
 	apiURL        *url.URL
 	stall         time.Duration
@@ -68,6 +68,7 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{
 		header:        func() http.Header { return header },
+		hide:          hider(o.Key.secret()),
 		stall:         orDefault(o.Stall, time.Minute),
 		answerTimeout: orDefault(o.AnswerTimeout, 5*time.Minute),
 		limits:        newLimits(orDefault(o.ReadsPerSecond, 20), orDefault(o.WritesPerSecond, 5)),
@@ -161,7 +162,7 @@ func (c *Client) send(req *http.Request) (*http.Response, error) {
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }}
 	res, err := c.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 	if err != nil {
-		return nil, networkError(req, err, connected)
+		return nil, networkError(req, c.hideError(err), connected)
 	}
 	return res, nil
 }
@@ -173,9 +174,9 @@ func (c *Client) do(req *http.Request) (*answer, error) {
 		return nil, err
 	}
 	defer res.Body.Close()
-	ans := &answer{status: res.StatusCode, header: res.Header, requestID: clip(res.Header.Get("x-ik-requestId"))}
+	ans := &answer{status: res.StatusCode, header: res.Header, requestID: c.requestID(res)}
 	ans.body, err = readAnswer(res)
-	c.scrub(req, ans)
+	ans.body, err = c.hide(ans.body), c.hideError(err)
 	switch {
 	case err != nil && callerGone(req):
 		return nil, fmt.Errorf("%s: %w", operation(req), req.Context().Err())
@@ -188,27 +189,6 @@ func (c *Client) do(req *http.Request) (*answer, error) {
 	}
 	return ans, nil
 }
-
-// scrub takes the key out of an answer that echoes it: answers are recorded, and
-// their messages shown.
-func (c *Client) scrub(req *http.Request, ans *answer) {
-	encoded := strings.TrimPrefix(req.Header.Get("Authorization"), "Basic ")
-	secret, err := base64.StdEncoding.DecodeString(encoded)
-	if err != nil {
-		return
-	}
-	for _, s := range []string{encoded, strings.TrimSuffix(string(secret), ":")} {
-		if len(s) >= shortestSecret && bytes.Contains(ans.body, []byte(s)) {
-			ans.body = bytes.ReplaceAll(ans.body, []byte(s), []byte(redacted))
-		}
-		if len(s) >= shortestSecret {
-			ans.requestID = strings.ReplaceAll(ans.requestID, s, redacted)
-		}
-	}
-}
-
-// shortestSecret keeps a test's key of a letter from being found everywhere.
-const shortestSecret = 8
 
 // readAnswer reads one byte more than the most that is taken.
 func readAnswer(res *http.Response) ([]byte, error) {

@@ -28,7 +28,7 @@ func (c *Client) Download(ctx context.Context, rawURL string) (io.ReadCloser, er
 	ctx, cancel := context.WithCancelCause(ctx)
 	req := c.request(ctx, http.MethodGet, u, nil, 0)
 	req.Header.Del("Authorization")
-	d := &download{ctx: ctx, cancel: cancel, stall: c.stall}
+	d := &download{ctx: ctx, cancel: cancel, stall: c.stall, hide: c.hideError}
 	late := d.watch()
 	res, err := c.send(req)
 	late.Stop()
@@ -43,15 +43,15 @@ func (c *Client) Download(ctx context.Context, rawURL string) (io.ReadCloser, er
 	d.body = res.Body
 	if res.StatusCode != http.StatusOK {
 		d.Close()
-		return nil, notServed(res)
+		return nil, c.notServed(res)
 	}
 	return d, nil
 }
 
 // notServed classifies an answer that is not the file. It comes from where files
 // are served, and says nothing of the key or of what may be uploaded.
-func notServed(res *http.Response) *Error {
-	a := &answer{status: res.StatusCode, header: res.Header, requestID: clip(res.Header.Get("x-ik-requestId"))}
+func (c *Client) notServed(res *http.Response) *Error {
+	a := &answer{status: res.StatusCode, header: res.Header, requestID: c.requestID(res)}
 	e := refusal("download", a, time.Now())
 	e.Ambiguous = false
 	if e.Class == Credentials || e.Class == Account {
@@ -69,6 +69,7 @@ type download struct {
 	ctx    context.Context // tells why a Read failed
 	cancel context.CancelCauseFunc
 	stall  time.Duration
+	hide   func(error) error // the client's
 	body   io.ReadCloser
 }
 
@@ -95,6 +96,7 @@ func (d *download) failure(err error) error {
 	case cause != nil:
 		return fmt.Errorf("download: %w", d.ctx.Err())
 	}
+	err = d.hide(err)
 	return &Error{Class: Transient, Op: "download", Message: clip(fmt.Sprintf("it broke off: %v", err)), Err: err}
 }
 
