@@ -27,6 +27,8 @@ const (
 	// maxAnswer bounds what is read of an answer, bytes. The largest honest one,
 	// with all metadata of a picture, is some 100 kB.
 	maxAnswer = 8 << 20
+	// maxHeaders bounds the headers of an answer, bytes.
+	maxHeaders = 128 << 10
 )
 
 // Options configure a [Client]. Zero values mean the defaults given.
@@ -92,6 +94,8 @@ func New(o Options) (*Client, error) {
 		WriteBufferSize:     64 << 10,
 		ReadBufferSize:      8 << 10,
 		DisableCompression:  true,
+		// Honest ones are some 2 kB, and in memory headers are many times as large.
+		MaxResponseHeaderBytes: maxHeaders,
 		// One connection a worker: HTTP/2 would send all uploads through one, under one
 		// flow-control window, and breaks on it (imagekit-java issue 28).
 		Protocols: http1(),
