@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Asset is what ImageKit says of a stored file. Name and FilePath are the truth
@@ -104,12 +107,30 @@ func (a *assetJSON) check() error {
 	switch {
 	case a.FileID == "":
 		return errors.New("it has no fileId")
-	case a.FilePath == "" || a.FilePath[0] != '/':
-		return fmt.Errorf("its filePath is %q", a.FilePath)
+	case !isID(a.FileID):
+		return fmt.Errorf("its fileId is %.100q", a.FileID)
+	case !isPath(a.FilePath):
+		return fmt.Errorf("its filePath is %.1000q", a.FilePath)
 	case !a.Size.given:
 		return errors.New("it has no size")
 	}
 	return nil
+}
+
+// isID reports whether an id can be one: it must stand in a URL to be of use.
+// ImageKit's have 24 letters and digits.
+func isID(id string) bool {
+	const most = 200
+	odd := func(r rune) bool { return r <= ' ' || r > '~' }
+	return id != "" && id != "." && id != ".." && len(id) <= most && !strings.ContainsFunc(id, odd)
+}
+
+// isPath reports whether a path can be that of a file. JSON that is not UTF-8 is
+// read with U+FFFD for what it has there, and so says nothing of where it is.
+func isPath(p string) bool {
+	const most = 64 << 10 // several times the longest local path, as escapes may lengthen it
+	odd := func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError }
+	return strings.HasPrefix(p, "/") && len(p) <= most && !strings.ContainsFunc(p, odd)
 }
 
 // decode is json.Unmarshal, except that a field of an unforeseen type counts as
