@@ -2,9 +2,10 @@ package imagekit
 
 import (
 	"context"
-	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -19,18 +20,19 @@ func (c *Client) Find(ctx context.Context, filePath string) (*Asset, error) {
 
 // lookUp looks a file or folder up, as kind says, by its exact path.
 func (c *Client) lookUp(ctx context.Context, kind, path string) (asset *Asset, found bool, err error) {
+	const most = 10
 	folder, name := splitPath(path)
 	// Beside a searchQuery the parameters type and name have no effect.
 	ans, err := c.manage(ctx, call{method: http.MethodGet, path: "/files", query: url.Values{
 		"path":        {folder},
-		"limit":       {"10"},
+		"limit":       {strconv.Itoa(most)},
 		"searchQuery": {`type = "` + kind + `" AND name = "` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`},
 	}})
 	if err != nil {
 		return nil, false, err
 	}
-	var items []json.RawMessage
-	if err := decode(ans.body, &items); err != nil {
+	items, err := ans.list(most)
+	if err != nil {
 		return nil, false, ans.broken("look up "+path, err)
 	}
 	for _, raw := range items {
@@ -42,6 +44,9 @@ func (c *Client) lookUp(ctx context.Context, kind, path string) (asset *Asset, f
 		case kind == "folder" && item.Type == kind && item.FolderPath == path:
 			return nil, true, nil
 		case kind == "file" && item.FilePath == path && item.FileID != "":
+			if !isID(item.FileID) {
+				return nil, false, ans.broken("look up "+path, fmt.Errorf("the fileId is %.100q", item.FileID))
+			}
 			asset := item.asset(raw)
 			asset.Age = age(ans.header.Get("Date"), string(item.UpdatedAt))
 			return asset, true, nil

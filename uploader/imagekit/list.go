@@ -1,6 +1,7 @@
 package imagekit
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,8 +50,8 @@ func (c *Client) List(ctx context.Context, folder string, skip, limit int) ([]En
 	if err != nil {
 		return nil, err
 	}
-	var items []json.RawMessage
-	if err := decode(ans.body, &items); err != nil {
+	items, err := ans.list(limit)
+	if err != nil {
 		return nil, ans.broken("list "+folder, err)
 	}
 	entries := make([]Entry, len(items))
@@ -62,6 +63,31 @@ func (c *Client) List(ctx context.Context, folder string, skip, limit int) ([]En
 		}
 	}
 	return entries, nil
+}
+
+// list reads an answer that must be a JSON list of limit items at most. Others are
+// not even counted: millions of small ones fit into an answer, and null, which
+// json.Unmarshal takes for an empty list, would say that files are gone.
+func (a *answer) list(limit int) ([]json.RawMessage, error) {
+	if !json.Valid(a.body) {
+		return nil, decode(a.body, new(json.RawMessage))
+	}
+	in := json.NewDecoder(bytes.NewReader(a.body))
+	if start, err := in.Token(); err != nil || start != json.Delim('[') {
+		return nil, errors.Join(errors.New("it is no JSON list"), err)
+	}
+	var items []json.RawMessage
+	for in.More() {
+		if len(items) == limit {
+			return nil, fmt.Errorf("it lists more than the %d asked for", limit)
+		}
+		var item json.RawMessage
+		if err := in.Decode(&item); err != nil {
+			return nil, err
+		}
+		items = append(items, item)
+	}
+	return items, nil
 }
 
 func entry(raw []byte, folder string) (Entry, error) {
@@ -77,6 +103,8 @@ func entry(raw []byte, folder string) (Entry, error) {
 		return Entry{}, fmt.Errorf("it lists something of type %.50q", item.Type)
 	case item.FileID == "":
 		return Entry{}, errors.New("it lists a file without a fileId")
+	case !isID(item.FileID):
+		return Entry{}, fmt.Errorf("it lists a file whose fileId is %.50q", item.FileID)
 	default:
 		e = Entry{Path: item.FilePath, Asset: item.asset(raw)}
 	}
