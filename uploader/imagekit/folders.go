@@ -107,6 +107,10 @@ func (c *Client) JobDone(ctx context.Context, jobID string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	var id string
+	if err := json.Unmarshal(fields["jobId"], &id); err == nil && id != jobID {
+		return false, ans.broken(m.method+" "+m.path, fmt.Errorf("it is of the job %.100q", id))
+	}
 	if ans.status == http.StatusMultiStatus {
 		return true, nil
 	}
