@@ -86,9 +86,10 @@ func (q *Queue) Scanned(ctx context.Context, rootID int64, scan Scan) error {
 		var known []byte
 		var stranger bool
 		var records int64
-		// Records that are younger than the scan may be of the other directory.
-		err := tx.QueryRow(`SELECT identity, stranger, (SELECT count(*) FROM files WHERE root_id = ?1 AND uploaded_at < ?2) FROM roots WHERE id = ?1`,
-			rootID, scan.Began.UnixMilli()).Scan(&known, &stranger, &records)
+		// Records that are younger than the scan may be of the other directory. Those
+		// of times to come are of a clock that was wrong, and older.
+		err := tx.QueryRow(`SELECT identity, stranger, (SELECT count(*) FROM files WHERE root_id = ?1 AND NOT uploaded_at BETWEEN ?2 AND ?3) FROM roots WHERE id = ?1`,
+			rootID, scan.Began.UnixMilli(), q.now().UnixMilli()).Scan(&known, &stranger, &records)
 		if err != nil {
 			return err
 		}

@@ -371,8 +371,15 @@ func earliest(tx *state.Tx, roots string, now time.Time) (time.Time, error) {
 	if err != nil || !ms.Valid {
 		return time.Time{}, err
 	}
-	return time.UnixMilli(ms.Int64), nil
+	if next := time.UnixMilli(ms.Int64); next.Sub(now) <= longestWait {
+		return next, nil
+	}
+	// The clock was wrong then, or is now.
+	return now, tx.Exec(`UPDATE jobs SET not_before = ?1 WHERE state = 0 AND leased = 0 AND not_before > ?2`, now.UnixMilli(), now.Add(longestWait).UnixMilli())
 }
+
+// longestWait is longer than any backoff.
+const longestWait = 2 * time.Hour
 
 // Renew extends the leases of jobs that are still being worked on.
 func (q *Queue) Renew(ctx context.Context, jobIDs []int64, lease time.Duration) error {
@@ -390,8 +397,8 @@ func (q *Queue) Renew(ctx context.Context, jobIDs []int64, lease time.Duration) 
 	return nil
 }
 
-// doubt makes a record one that no file matches.
-const doubt = `UPDATE files SET mtime_ns = 0, ctime_ns = 0, ino = 0, hash = zeroblob(16)`
+// doubt makes a record one that no file matches; its time is state.NoTime.
+const doubt = `UPDATE files SET mtime_ns = -9223372036854775808, ctime_ns = 0, ino = 0, hash = zeroblob(16)`
 
 // Recover makes every leased job ready again. Only the process that holds the
 // state file's lock may call it, before its workers start: then the leases are

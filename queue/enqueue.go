@@ -158,7 +158,8 @@ func remoteFree(tx *state.Tx, rootID int64, path, remote string) (free bool, err
 func (q *Queue) Cancel(ctx context.Context, rootID int64, paths []string, before time.Time) error {
 	return q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		for _, path := range paths {
-			if err := tx.Exec(`DELETE FROM jobs WHERE root_id = ? AND path = ? AND leased = 0 AND unsure = 0 AND updated_at < ?`, rootID, []byte(path), before.UnixMilli()); err != nil {
+			if err := tx.Exec(`DELETE FROM jobs WHERE root_id = ? AND path = ? AND leased = 0 AND unsure = 0 AND NOT updated_at BETWEEN ? AND ?`,
+				rootID, []byte(path), before.UnixMilli(), q.now().UnixMilli()); err != nil {
 				return fmt.Errorf("cancel the job of %q: %w", path, err)
 			}
 		}

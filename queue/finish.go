@@ -25,7 +25,15 @@ const again = `UPDATE jobs SET state = 0, leased = 0, not_before = 0, attempts =
 // restored.
 func (q *Queue) Complete(job *Job, file *state.File, done func(error)) {
 	q.db.WriteLater(state.Durable, func(tx *state.Tx) error {
-		err := tx.PutFile(file)
+		var other int64
+		err := tx.QueryRow(`SELECT count(*) FROM files WHERE file_id = ? AND NOT (root_id = ? AND path = ?)`, file.FileID, file.RootID, []byte(file.Path)).Scan(&other)
+		if err == nil && other > 0 && file.RemotePath == job.RemotePath {
+			return q.fail(tx, job, Failure{Class: "conflict", Dead: job.Attempts >= maxEvictions, NotBefore: q.now().Add(time.Second),
+				Reason: fmt.Sprintf("ImageKit's answer names the fileId %s, which is another file's", file.FileID)})
+		}
+		if err == nil {
+			err = tx.PutFile(file)
+		}
 		if errors.Is(err, state.ErrRemoteTaken) {
 			return q.evict(tx, job, file, err)
 		}

@@ -61,6 +61,12 @@ func (q *Queue) Due(ctx context.Context, r Removal) (due Due, err error) {
 		if err != nil {
 			return err
 		}
+		if approvedAt > now.UnixMilli() { // by a clock that was wrong: nobody has approved what is absent now
+			approvedAt = 0
+			if err := tx.Exec(`UPDATE roots SET approved_at = 0 WHERE id = ?`, r.RootID); err != nil {
+				return err
+			}
+		}
 		elsewhere := stranger || len(known) > 0 && string(known) != string(r.Identity)
 		err = tx.QueryRow(`SELECT count(*), coalesce(sum(f.absent_at > ?5), 0), coalesce(sum(f.absent_at > r.scanned_at), 0)`+dueWhere,
 			r.RootID, r.Gone, r.Filtered, before, approvedAt).Scan(&due.All, &unapproved, &due.Unscanned)

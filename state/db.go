@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 )
 
 // DB is an open state file. Its methods may be called from several goroutines.
@@ -64,6 +65,7 @@ func (db *DB) open(ctx context.Context) error {
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("open the state file: %w", err)
 	}
+	check := wantsCheck(db.path)
 	if err := db.openReaders(); err != nil {
 		return err
 	}
@@ -90,11 +92,67 @@ func (db *DB) open(ctx context.Context) error {
 	if err := migrate(ctx, conn, db.path); err != nil {
 		return errors.Join(err, conn.Close())
 	}
+	if check {
+		if err := quickCheck(ctx, conn, db.path); err != nil {
+			return errors.Join(err, conn.Close())
+		}
+	}
 	if _, err := conn.ExecContext(ctx, "PRAGMA temp_store = MEMORY"); err != nil {
 		return errors.Join(describeOpen(db.path, err), conn.Close())
 	}
 	db.writer = startWriter(conn)
 	return nil
+}
+
+// checkedSize is up to which size (bytes) a file is checked at each start, which
+// reads it all.
+const checkedSize = 256 << 20
+
+// wantsCheck reports whether a file is to be checked before it is used: it is
+// small, or was not closed in good order.
+func wantsCheck(path string) bool {
+	if wal, err := os.Stat(path + "-wal"); err == nil && wal.Size() > 0 {
+		return true
+	}
+	info, err := os.Stat(path)
+	return err == nil && info.Size() <= checkedSize
+}
+
+func quickCheck(ctx context.Context, conn *sql.Conn, path string) error {
+	var found string
+	if err := conn.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&found); err != nil {
+		return describeOpen(path, err)
+	}
+	if found != "ok" {
+		return &CorruptError{Path: path, What: found}
+	}
+	return nil
+}
+
+// SetAside renames a state file, with what SQLite keeps beside it, and returns the
+// new name: path with ".damaged-" and the time. It takes the lock for that.
+func SetAside(path string, now time.Time) (aside string, err error) {
+	if path, err = filepath.Abs(path); err != nil {
+		return "", fmt.Errorf("state file %s: %w", path, err)
+	}
+	lock, err := acquire(path + ".lock")
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	aside = path + ".damaged-" + now.Format("20060102-150405")
+	if _, err := os.Lstat(aside); err == nil {
+		return "", fmt.Errorf("set the damaged state file aside: %s is there already", aside)
+	}
+	if err := os.Rename(path, aside); err != nil {
+		return "", fmt.Errorf("set the damaged state file aside: %w", err)
+	}
+	for _, beside := range []string{"-wal", "-shm"} {
+		if err := os.Rename(path+beside, aside+beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("set the damaged state file aside: %w", err)
+		}
+	}
+	return aside, nil
 }
 
 // OpenReadOnly opens an existing state file for reading, beside a process that

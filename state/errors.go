@@ -36,3 +36,19 @@ func (e *VersionError) Error() string {
 	}
 	return fmt.Sprintf("state file %s has schema %d and this program needs %d: start a backfill once, it makes a backup and brings the file up to date", e.Path, e.Have, e.Want)
 }
+
+// CorruptError says that a state file is damaged. It was not touched.
+type CorruptError struct {
+	Path string
+	What string // SQLite's words
+	Err  error  // nil when a check has found it
+}
+
+// Error says what is wrong and how to make the file anew.
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("state file %s is damaged (%s); it was left as it is. To make it anew from the library: iksync adopt --rebuild with the same --config, "+
+		"which keeps the damaged file under another name; then start again. If it is no state file at all, name another with --state", e.Path, e.What)
+}
+
+// Unwrap returns what lies beneath.
+func (e *CorruptError) Unwrap() error { return e.Err }

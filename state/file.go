@@ -6,8 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"time"
 )
+
+// NoTime is a modification time that no file has.
+const NoTime = math.MinInt64
 
 // Stat is what iksync compares of a local file to see that it changed.
 type Stat struct {

@@ -137,7 +137,7 @@ func copyInto(ctx context.Context, conn *sql.Conn, dst string) error {
 // describeOpen turns SQLite's error on first contact into one that says what to do.
 func describeOpen(path string, err error) error {
 	if notADatabase(err) {
-		return fmt.Errorf("%s is not an iksync state file or is damaged: name another with --state, or move it away to start anew (%w)", path, err)
+		return &CorruptError{Path: path, What: err.Error(), Err: err}
 	}
 	return fmt.Errorf("open state file %s: %w", path, err)
 }

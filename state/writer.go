@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -51,6 +52,10 @@ type writer struct {
 	mu     sync.RWMutex // guards closed against sends after it
 	closed bool
 
+	patient atomic.Bool           // wait while the file can't be written
+	trouble atomic.Pointer[error] // why it waits; nil when it does not
+	hurry   chan struct{}         // ends a wait
+
 	// Owned by the loop:
 	stmts       map[string]*sql.Stmt // prepared once, by text
 	synchronous Durability
@@ -64,6 +69,7 @@ func startWriter(conn *sql.Conn) *writer {
 		ops:   make(chan *operation, backlog),
 		dead:  make(chan struct{}),
 		stmts: make(map[string]*sql.Stmt),
+		hurry: make(chan struct{}, 1),
 	}
 	go w.loop()
 	return w
@@ -110,7 +116,60 @@ func (db *DB) send(op *operation) error {
 	return nil
 }
 
+// WaitWhenFull sets whether writes wait while the file can't be written (its disk
+// is full or read-only) and go on by themselves, instead of failing at once.
+// Trouble tells why they wait.
+func (db *DB) WaitWhenFull(wait bool) {
+	db.writer.patient.Store(wait)
+	if !wait {
+		db.writer.stopWaiting()
+	}
+}
+
+// Trouble is why writes wait at present; nil when they don't.
+func (db *DB) Trouble() error {
+	if db.writer == nil {
+		return nil
+	}
+	if err := db.writer.trouble.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (w *writer) stopWaiting() {
+	select {
+	case w.hurry <- struct{}{}:
+	default:
+	}
+}
+
+// retryEvery is how often it is tried whether the file can be written again.
+const retryEvery = time.Second
+
+// insist runs a batch, again and again while the file can't be written and
+// somebody has patience. What is done in the library meanwhile waits in line, in
+// memory.
+func (w *writer) insist(batch []*operation) error {
+	for {
+		err := w.transact(batch)
+		if !Unwritable(err) || !w.patient.Load() {
+			w.trouble.Store(nil)
+			return err
+		}
+		w.trouble.Store(&err)
+		timer := time.NewTimer(retryEvery)
+		select {
+		case <-timer.C:
+		case <-w.hurry:
+		}
+		timer.Stop()
+	}
+}
+
 func (w *writer) close() error {
+	w.patient.Store(false)
+	w.stopWaiting()
 	w.mu.Lock()
 	if !w.closed {
 		w.closed = true
@@ -197,13 +256,13 @@ func (w *writer) collect(batch []*operation, timer *time.Timer) []*operation {
 // commit runs the batch as one transaction; when an operation fails, each in
 // a transaction of its own, so that one bad operation undoes no other.
 func (w *writer) commit(batch []*operation) {
-	err := w.transact(batch)
+	err := w.insist(batch)
 	if err == nil || len(batch) == 1 {
 		w.settle(batch, err)
 		return
 	}
 	for i := range batch {
-		w.settle(batch[i:i+1], w.transact(batch[i:i+1]))
+		w.settle(batch[i:i+1], w.insist(batch[i:i+1]))
 	}
 }
 
@@ -241,7 +300,7 @@ func (w *writer) sync() {
 		return
 	}
 	nothing := &operation{run: func(*Tx) error { return nil }}
-	if err := w.transact([]*operation{nothing}); err != nil {
+	if err := w.insist([]*operation{nothing}); err != nil {
 		w.settled(fmt.Errorf("sync the state file: %w", err))
 		return
 	}

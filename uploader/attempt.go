@@ -38,6 +38,10 @@ func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
 		p.end(job)
 		return
 	}
+	for p.db.Trouble() != nil && ctx.Err() == nil && p.failure() == nil {
+		p.beat.Store(time.Now().UnixNano())
+		pause(ctx, firstRetry) // what is sent now could not be recorded
+	}
 	if p.gate.closedFor(time.Now()) > 0 { // since it was claimed
 		p.giveBack(job)
 		return
@@ -170,7 +174,7 @@ func statOf(file *os.File) (state.Stat, error) {
 func (p *Pool) upload(ctx context.Context, root *Root, job *queue.Job, file *os.File, st state.Stat) {
 	params := root.Params(job.Path)
 	if job.Accepted != nil && job.Stat.Same(st) {
-		p.lookUp(ctx, job, st)
+		p.lookUp(ctx, root, job, st)
 		return
 	}
 	content := newHashing(file)
@@ -246,14 +250,15 @@ func sameContent(a, b state.Stat) bool {
 }
 
 // lookUp asks for an asset that ImageKit accepted in an earlier attempt.
-func (p *Pool) lookUp(ctx context.Context, job *queue.Job, st state.Stat) {
+func (p *Pool) lookUp(ctx context.Context, root *Root, job *queue.Job, st state.Stat) {
 	p.stats.requests.Add(1)
 	asset, err := p.library.Find(ctx, job.RemotePath)
 	if err != nil {
 		p.settle(ctx, job, err)
 		return
 	}
-	if asset == nil || job.Recorded && asset.VersionID == job.VersionID {
+	params := root.Params(job.Path)
+	if asset == nil || job.Recorded && asset.VersionID == job.VersionID || asset.Size != st.Size && !params.Prepares() {
 		p.retry(job, queue.Failure{Class: "accepted", Reason: "ImageKit has accepted the file and does not list it yet", Accepted: job.Accepted,
 			NotBefore: time.Now().Add(backoff(job.Attempts, firstPause, longPause))})
 		return

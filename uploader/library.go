@@ -115,19 +115,16 @@ func (p *planned) inTheWay(ctx context.Context, remote string) (size int64, is b
 	}
 	if folder, _ := split(remote); folder != p.listed || p.sizes == nil {
 		p.listed, p.sizes = folder, make(map[string]int64)
-		for skip := 0; ; skip += imagekit.MaxPage {
-			page, err := p.remote.List(ctx, folder, skip, imagekit.MaxPage)
-			if err != nil {
-				return 0, false, err
-			}
+		err := eachPage(ctx, folder, p.remote.List, func(page []imagekit.Entry) error {
 			for _, e := range page {
 				if e.Asset != nil {
 					p.sizes[e.Path] = e.Asset.Size
 				}
 			}
-			if len(page) < imagekit.MaxPage {
-				break
-			}
+			return nil
+		})
+		if err != nil {
+			return 0, false, err
 		}
 	}
 	size, is = p.sizes[remote]

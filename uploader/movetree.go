@@ -329,12 +329,14 @@ func (m *mover) reread(ctx context.Context, i *queue.Intent) error {
 }
 
 func (m *mover) rereadFolder(ctx context.Context, i *queue.Intent, folder string, known map[string]bool) error {
-	for skip := 0; ; skip += imagekit.MaxPage {
+	if strings.Count(folder, "/") > maxDepth {
+		return nil // ImageKit has none so deep
+	}
+	list := func(ctx context.Context, folder string, skip, limit int) ([]imagekit.Entry, error) {
 		m.p.stats.requests.Add(1)
-		page, err := m.p.library.List(ctx, folder, skip, imagekit.MaxPage)
-		if err != nil {
-			return err
-		}
+		return m.p.library.List(ctx, folder, skip, limit)
+	}
+	return eachPage(ctx, folder, list, func(page []imagekit.Entry) (err error) {
 		for _, e := range page {
 			if e.Folder {
 				err = m.rereadFolder(ctx, i, e.Path, known)
@@ -346,10 +348,8 @@ func (m *mover) rereadFolder(ctx context.Context, i *queue.Intent, folder string
 				return err
 			}
 		}
-		if len(page) < imagekit.MaxPage {
-			return nil
-		}
-	}
+		return nil
+	})
 }
 
 // movedURLs gives the URLs of an asset after its folder was moved: they end with

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"path"
+	"strings"
 	"time"
 
 	"iksync/queue"
@@ -68,30 +69,28 @@ func (s *Survey) Run(ctx context.Context, visit func([]queue.Found) error) error
 
 // List lists one folder, page by page, and returns the folders in it.
 func (s *Survey) List(ctx context.Context, folder string, visit func([]queue.Found) error) (inside []string, err error) {
-	for skip := 0; ; skip += imagekit.MaxPage {
-		var page []imagekit.Entry
-		err := s.ask(ctx, func() (err error) {
-			page, err = s.Client.List(ctx, folder, skip, imagekit.MaxPage)
+	list := func(ctx context.Context, folder string, skip, limit int) (page []imagekit.Entry, err error) {
+		err = s.ask(ctx, func() (err error) {
+			page, err = s.Client.List(ctx, folder, skip, limit)
 			return err
 		})
-		if err != nil {
-			return nil, fmt.Errorf("list %s: %w", folder, err)
-		}
+		return page, err
+	}
+	err = eachPage(ctx, folder, list, func(page []imagekit.Entry) error {
 		found := make([]queue.Found, 0, len(page))
 		for _, e := range page {
 			if !e.Folder {
 				found = append(found, *foundOf(e.Asset))
-			} else if e.Path != s.Skip {
+			} else if e.Path != s.Skip && strings.Count(e.Path, "/") < maxDepth {
 				inside = append(inside, e.Path)
 			}
 		}
-		if err := visit(found); err != nil {
-			return nil, err
-		}
-		if len(page) < imagekit.MaxPage {
-			return inside, nil
-		}
+		return visit(found)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", folder, err)
 	}
+	return inside, nil
 }
 
 func foundOf(a *imagekit.Asset) *queue.Found {

@@ -69,6 +69,5 @@ func (p *Pool) adoptOrphan(ctx context.Context, job *queue.Job) {
 		return
 	}
 	p.o.Log.Info("an upload that had no answer has come, and its file is gone since", zap.String("path", job.Path), zap.String("remote_path", asset.FilePath), zap.String("file_id", asset.FileID))
-	// No file has this time, so one that comes back is compared by its content.
-	p.q.Complete(job, p.file(job, asset, state.Stat{Size: asset.Size, Dev: job.Stat.Dev}, state.Hash{}), p.done(job))
+	p.q.Complete(job, p.file(job, asset, state.Stat{Size: asset.Size, MtimeNs: state.NoTime, Dev: job.Stat.Dev}, state.Hash{}), p.done(job))
 }

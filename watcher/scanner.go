@@ -213,6 +213,9 @@ func (s *Scanner) walk(ctx context.Context, d *dir, scope filter.Scope) error {
 		s.o.Watch(strings.TrimSuffix(string(s.path), "/"), self.stat)
 	}
 	entries, err := d.entries(s.scratch)
+	if errors.Is(err, fs.ErrNotExist) && len(s.path) > 0 {
+		return nil // removed since it was opened
+	}
 	if err != nil {
 		return s.keep(ctx, err)
 	}

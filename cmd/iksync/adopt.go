@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -26,6 +27,7 @@ const maxAgain = 200
 type adopt struct {
 	*backfill
 	verifyBytes bool
+	rebuild     bool
 	all         bool
 	result      adopted
 	roots       map[int64]uploader.Root
@@ -70,8 +72,8 @@ func (a *app) adoptCommand() *cobra.Command {
 file that is just where the local one would go and has its size. Nothing is
 uploaded, moved or deleted; the next backfill uploads what is left.
 
-It is also how a lost state file is made anew: move away what is left of it, and
-adopt. Sizes alone prove little: --verify-bytes downloads each file and compares
+It is also how a lost or damaged state file is made anew: --rebuild keeps what is
+left of it under another name and begins with an empty one. Sizes alone prove little: --verify-bytes downloads each file and compares
 contents. Broken off and started again, it goes on where it was.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return ad.run(cmd.Context(), args) },
 	}
@@ -82,6 +84,7 @@ contents. Broken off and started again, it goes on where it was.`,
 	fs.BoolVar(&ad.json, "json", false, "print the result as JSON")
 	fs.BoolVar(&ad.all, "all", false, fmt.Sprintf("name every file, not the first %d of a kind", maxListed))
 	fs.BoolVar(&ad.verifyBytes, "verify-bytes", false, "download each file and compare its content")
+	fs.BoolVar(&ad.rebuild, "rebuild", false, "set a damaged state file aside first, and make it anew")
 	ad.rootFlags(fs)
 	ad.params = addParamFlags(fs)
 	return cmd
@@ -104,6 +107,11 @@ func (a *adopt) run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer client.Close()
+	if a.rebuild {
+		if err := a.setAside(ctx, path); err != nil {
+			return err
+		}
+	}
 	db, err := openState(ctx, path)
 	if err != nil {
 		return err
@@ -124,6 +132,29 @@ func (a *adopt) run(ctx context.Context, args []string) error {
 		return err
 	}
 	return exit(exitFailed, nil)
+}
+
+// setAside renames a damaged state file. A sound one is left alone: it knows more
+// than the library tells.
+func (a *adopt) setAside(ctx context.Context, path string) error {
+	db, err := state.Open(ctx, path)
+	var corrupt *state.CorruptError
+	switch {
+	case err == nil:
+		if err := db.Close(); err != nil {
+			return exit(exitFailed, err)
+		}
+		fmt.Fprintf(a.err, "iksync: state file %s is sound, or new: it is used as it is\n", path)
+		return nil
+	case !errors.As(err, &corrupt):
+		return nil // told when it is opened
+	}
+	aside, err := state.SetAside(path, time.Now())
+	if err != nil {
+		return exit(exitConfig, err)
+	}
+	fmt.Fprintf(a.err, "iksync: the damaged state file is %s now\n", aside)
+	return nil
 }
 
 func (a *adopt) adoptAll(ctx context.Context, cfg *config.Config, db *state.DB, client *imagekit.Client) error {

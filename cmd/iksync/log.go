@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
 	"io"
 	"time"
+	"unicode"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/buffer"
 	"go.uber.org/zap/zapcore"
 )
 
@@ -20,7 +24,7 @@ func newLog(w io.Writer, level zap.AtomicLevel, format string, terminal, journal
 	if format == "console" || format == "auto" && terminal {
 		enc.EncodeTime = zapcore.TimeEncoderOfLayout(time.TimeOnly)
 		enc.EncodeLevel = zapcore.CapitalLevelEncoder
-		encoder = zapcore.NewConsoleEncoder(enc)
+		encoder = terminalEncoder{zapcore.NewConsoleEncoder(enc)}
 	}
 	out := zapcore.Lock(zapcore.AddSync(w))
 	core := zapcore.NewCore(encoder, out, level)
@@ -54,4 +58,34 @@ type prefixed struct {
 func (p *prefixed) Write(line []byte) (int, error) {
 	n, err := p.WriteSyncer.Write(append([]byte(p.prefix), line...))
 	return max(n-len(p.prefix), 0), err
+}
+
+// terminalEncoder writes what would act on a terminal as what it is: zap does so
+// for the controls of ASCII alone.
+type terminalEncoder struct{ zapcore.Encoder }
+
+// Clone copies the encoder.
+func (e terminalEncoder) Clone() zapcore.Encoder { return terminalEncoder{e.Encoder.Clone()} }
+
+// EncodeEntry writes one line.
+func (e terminalEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
+	line, err := e.Encoder.EncodeEntry(entry, fields)
+	if err != nil || !bytes.ContainsFunc(line.Bytes(), actsOnTerminal) {
+		return line, err
+	}
+	text := line.String()
+	line.Reset()
+	for _, r := range text {
+		if actsOnTerminal(r) {
+			fmt.Fprintf(line, `\u%04x`, r)
+		} else {
+			_, _ = line.WriteString(string(r)) // never fails
+		}
+	}
+	return line, nil
+}
+
+// actsOnTerminal reports controls, and the marks that turn the direction of text.
+func actsOnTerminal(r rune) bool {
+	return unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Bidi_Control, r)
 }

@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iksync/state"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -21,6 +23,7 @@ import (
 const (
 	exitFailed      = 1   // some files failed, or the work could not be done
 	exitUsage       = 64  // EX_USAGE: the command line is wrong
+	exitUnwritable  = 74  // EX_IOERR: the state file can't be written
 	exitBusy        = 75  // EX_TEMPFAIL: another iksync has the state file
 	exitKey         = 77  // EX_NOPERM: ImageKit refuses the key
 	exitConfig      = 78  // EX_CONFIG: the configuration, a path or the state file can't be used
@@ -62,6 +65,7 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(150) // the heap is a few MB: collecting it less often costs little memory
 	}
+	log.SetOutput(io.Discard) // net/http writes there what a server sends unasked, and we nothing
 	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
 	os.Exit(a.run(os.Args[1:]))
 }
@@ -87,6 +91,9 @@ func (a *app) run(args []string) int {
 	if errors.As(err, &with) {
 		code = with.code
 		err = with.err
+	}
+	if code == exitFailed && state.Unwritable(err) {
+		code = exitUnwritable
 	}
 	if err != nil {
 		priority := ""
@@ -144,6 +151,7 @@ Exit codes:
    0  all in step
    1  some files failed (they are named), or the work could not be done
   64  the command line is wrong
+  74  the state file can't be written: its disk is full or read-only
   75  another iksync is using the state file
   77  ImageKit refuses the private key
   78  the configuration, a path in it or the state file can't be used

@@ -42,6 +42,7 @@ type daemon struct {
 	locks      map[string]*os.File // of the roots, by path
 	notify     *notifier
 	bandwidth  *uploader.Bandwidth
+	full       bool          // the state file can't be written, and that was told
 	cut        chan struct{} // closed when uploads in flight are to be broken off
 	cutOnce    sync.Once
 }
@@ -117,6 +118,7 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config) error {
 	if d.db, err = openState(ctx, path); err != nil {
 		return err
 	}
+	d.db.WaitWhenFull(true)
 	d.q = newQueue(d.db)
 	if n, err := d.q.Recover(ctx); err != nil {
 		return errors.Join(err, d.db.Close())
@@ -191,6 +193,7 @@ func (d *daemon) stop(g *generation, old *sync.WaitGroup) error {
 	d.log.Info("stopping: uploads in flight may finish; a second signal breaks them off",
 		zap.Int64("in_flight", g.pool.Stats().InFlight), zap.Duration("within", g.cfg.ShutdownGrace))
 	d.notify.stopping(g.cfg.ShutdownGrace)
+	d.db.WaitWhenFull(false) // what can't be written then is asked of the library at the next start
 	g.cancel()
 	grace := time.AfterFunc(g.cfg.ShutdownGrace, d.breakOff)
 	defer grace.Stop()
@@ -256,6 +259,19 @@ func (d *daemon) sameState(cfg *config.Config) error {
 func (d *daemon) supervise(ctx context.Context, g *generation) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
+	if trouble := d.db.Trouble(); trouble != nil {
+		if !d.full {
+			d.log.Error("the state file can't be written: uploads wait, what is done already is kept in memory, and all goes on by itself", zap.Error(trouble))
+		}
+		d.full = true
+		d.notify.alive()
+		d.notify.status("the state file can't be written, uploads wait: " + trouble.Error())
+		return
+	}
+	if d.full {
+		d.full = false
+		d.log.Info("the state file can be written again")
+	}
 	if why := d.stuck(ctx, g); why != "" {
 		d.log.Error("no progress: the watchdog is not fed", zap.String("part", why))
 		return

@@ -66,8 +66,8 @@ func openState(ctx context.Context, path string) (*state.DB, error) {
 		return nil, exit(exitBusy, err)
 	case err != nil && ctx.Err() != nil:
 		return nil, exit(exitInterrupted, nil)
-	case state.IsFull(err), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EIO):
-		return nil, exit(exitFailed, err) // may be cured by the next start
+	case state.Unwritable(err), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EIO):
+		return nil, exit(exitUnwritable, err) // may be cured by the next start
 	case err != nil:
 		return nil, exit(exitConfig, err)
 	}
