@@ -117,8 +117,10 @@ func busy(tx *state.Tx, i *Intent) (bool, error) {
 	case MoveFile:
 		err = tx.QueryRow(`SELECT NOT EXISTS (SELECT 1 FROM files f WHERE f.id = ?1 AND f.remote_path = ?2)
 			OR EXISTS (SELECT 1 FROM intents i WHERE i.file = ?1)
-			OR EXISTS (SELECT 1 FROM files f JOIN jobs j ON j.root_id = f.root_id AND j.path = f.path WHERE f.id = ?1 AND j.leased <> 0)`,
-			i.File, i.Source).Scan(&n)
+			OR EXISTS (SELECT 1 FROM files f JOIN jobs j ON j.root_id = f.root_id AND j.path = f.path WHERE f.id = ?1 AND j.leased <> 0)
+			OR EXISTS (SELECT 1 FROM jobs j WHERE j.remote_path = ?3 AND j.leased <> 0)
+			OR EXISTS (SELECT 1 FROM files f WHERE f.remote_path = ?3 AND f.id <> ?1)`,
+			i.File, i.Source, i.Target).Scan(&n)
 	default:
 		err = tx.QueryRow(`SELECT NOT EXISTS (SELECT 1 FROM files f WHERE f.id = ?1 AND f.absent <> 0 AND f.kept = 0)
 			OR EXISTS (SELECT 1 FROM intents i WHERE i.file = ?1)
@@ -278,12 +280,18 @@ func (q *Queue) Lost(ctx context.Context, file int64) error {
 	return nil
 }
 
+// keepRemoved is for how long it is known what was removed.
+const keepRemoved = 2 * 365 * 24 * time.Hour
+
 // Removed records that a file was taken out of the library, or into the trash
 // (at is then where it is), and ends its record.
 func (q *Queue) Removed(ctx context.Context, i *Intent, at string) error {
 	return q.settle(ctx, i, func(tx *state.Tx) error {
 		err := tx.Exec(`INSERT INTO removed (root_id, path, file_id, remote_path, trash_path, size, hash, approved, removed_at)
 			SELECT root_id, path, file_id, remote_path, ?2, size, hash, ?3, ?4 FROM files WHERE id = ?1`, i.File, at, i.Approved, q.now().UnixMilli())
+		if err == nil { // two for one, so that the table does not grow for ever
+			err = tx.Exec(`DELETE FROM removed WHERE id IN (SELECT id FROM removed WHERE removed_at < ? ORDER BY id LIMIT 2)`, q.now().Add(-keepRemoved).UnixMilli())
+		}
 		if err == nil {
 			err = q.requeue(tx, i.File)
 		}

@@ -134,9 +134,13 @@ func pathsOf(jobs []queue.Job) []string {
 
 // fileOf is what an upload of the job would record.
 func fileOf(job queue.Job) *state.File {
+	id := job.Path
+	if job.RemotePath != "/"+job.Path { // of another root, or round
+		id = job.RemotePath
+	}
 	return &state.File{
 		RootID: job.RootID, Path: job.Path, Stat: job.Stat, Hash: state.Hash{byte(job.Stat.MtimeNs % versions), 1},
-		FileID:     fmt.Sprintf("%s@%d", job.Path, job.Stat.MtimeNs%versions),
+		FileID:     fmt.Sprintf("%s@%d", id, job.Stat.MtimeNs%versions),
 		RemotePath: job.RemotePath, Response: []byte("{}"),
 		UploadedAt: time.UnixMilli(1), CheckedAt: time.UnixMilli(1),
 	}

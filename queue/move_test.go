@@ -297,7 +297,7 @@ func TestARecordWithAnIntentIsNotUploadedAndNotIntendedTwice(t *testing.T) {
 func TestAnAssetIsNotPlacedWhereAnotherRecordIs(t *testing.T) {
 	t.Parallel()
 	f := recorded(t, "a", "b")
-	i := &queue.Intent{Kind: queue.MoveFile, File: f.record("a").ID, Source: "/a", Target: "/b"}
+	i := &queue.Intent{Kind: queue.MoveFile, File: f.record("a").ID, Source: "/a", Target: "/c"}
 	f.noErr(f.q.Intend(t.Context(), i))
 	if err := f.q.Placed(t.Context(), i, &queue.Location{FileID: "x", RemotePath: "/b"}); !errors.Is(err, state.ErrRemoteTaken) {
 		t.Errorf("it ended with %v", err)

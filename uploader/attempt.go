@@ -210,7 +210,7 @@ func (p *Pool) upload(ctx context.Context, root *Root, job *queue.Job, file *os.
 	}
 	sum := content.sum()
 	if asset.FileID == "" { // 202: the asset comes when ImageKit has transformed it
-		p.retry(job, queue.Failure{Class: "accepted", Reason: "ImageKit has accepted the file and is transforming it", Free: job.Attempts == 0, Accepted: &sum,
+		p.retry(job, queue.Failure{Class: "accepted", Reason: "ImageKit has accepted the file and is transforming it", Free: job.Attempts == 0, Accepted: &sum, Doubt: job.Recorded, Unsure: began,
 			NotBefore: time.Now().Add(backoff(job.Attempts, firstPause, longPause))})
 		return
 	}
@@ -249,6 +249,10 @@ func sameContent(a, b state.Stat) bool {
 	return a.Size == b.Size && a.MtimeNs == b.MtimeNs && a.Ino == b.Ino && a.Dev == b.Dev
 }
 
+// maxAccepted is how often it is looked for a file that ImageKit has accepted: for
+// about a quarter of an hour.
+const maxAccepted = 30
+
 // lookUp asks for an asset that ImageKit accepted in an earlier attempt.
 func (p *Pool) lookUp(ctx context.Context, root *Root, job *queue.Job, st state.Stat) {
 	p.stats.requests.Add(1)
@@ -257,8 +261,16 @@ func (p *Pool) lookUp(ctx context.Context, root *Root, job *queue.Job, st state.
 		p.settle(ctx, job, err)
 		return
 	}
-	params := root.Params(job.Path)
-	if asset == nil || job.Recorded && asset.VersionID == job.VersionID || asset.Size != st.Size && !params.Prepares() {
+	if asset != nil && asset.Size != st.Size && !prepares(root, job) && !(job.Recorded && asset.VersionID == job.VersionID) {
+		// What is there is not what was accepted, which never came perhaps.
+		p.retry(job, queue.Failure{Class: imagekit.Transient.String(), Reason: "ImageKit has accepted the file, and lists another in its place",
+			NotBefore: time.Now().Add(backoff(job.Attempts, firstRetry, longestRetry))})
+		return
+	}
+	if asset == nil || job.Recorded && asset.VersionID == job.VersionID {
+		if job.Attempts >= maxAccepted {
+			job.Accepted = nil // it is sent again
+		}
 		p.retry(job, queue.Failure{Class: "accepted", Reason: "ImageKit has accepted the file and does not list it yet", Accepted: job.Accepted,
 			NotBefore: time.Now().Add(backoff(job.Attempts, firstPause, longPause))})
 		return

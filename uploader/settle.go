@@ -49,7 +49,7 @@ func (p *Pool) settle(ctx context.Context, job *queue.Job, err error) {
 	case errors.Is(err, errChanged):
 		p.settleChanged(job, nil)
 	case errors.Is(err, errWrongAnswer):
-		p.retry(job, queue.Failure{Class: imagekit.Transient.String(), Reason: err.Error(),
+		p.retry(job, queue.Failure{Class: imagekit.Transient.String(), Reason: err.Error(), Doubt: job.Recorded, Unsure: now,
 			NotBefore: now.Add(backoff(job.Attempts, firstRetry, longestRetry))})
 	default: // the file can't be read
 		p.deadLetter(job, queue.Failure{Class: "unreadable", Reason: err.Error()})
@@ -163,6 +163,7 @@ func (p *Pool) retry(job *queue.Job, f queue.Failure) {
 }
 
 func (p *Pool) deadLetter(job *queue.Job, f queue.Failure) {
+	f.Accepted = nil // what has not come by now is sent again, should it be tried again
 	p.stats.failed.Add(1)
 	f.Dead = true
 	p.o.Log.Warn("upload failed", zap.String("path", job.Path), zap.String("class", f.Class),

@@ -54,6 +54,10 @@ func (p *Pool) confirm(ctx context.Context, root *Root, job *queue.Job, file *os
 	return true, nil
 }
 
+// maxOrphanLooks is how often it is looked for such an asset: what is new may be
+// missing from a listing.
+const maxOrphanLooks = 3
+
 // adoptOrphan records the asset of a file that went after its upload had no
 // answer: then its fileId is known, and the policy for files that are gone sees to it.
 func (p *Pool) adoptOrphan(ctx context.Context, job *queue.Job) {
@@ -61,6 +65,11 @@ func (p *Pool) adoptOrphan(ctx context.Context, job *queue.Job) {
 	asset, err := p.library.Find(ctx, job.RemotePath)
 	if err != nil {
 		p.settle(ctx, job, err)
+		return
+	}
+	if asset == nil && job.Attempts < maxOrphanLooks {
+		p.put(job, queue.Failure{Class: "vanished", Reason: "the file is gone; it is looked whether an upload without an answer has come",
+			NotBefore: time.Now().Add(backoff(job.Attempts, firstRetry, longPause))})
 		return
 	}
 	if asset == nil || asset.Age == 0 || asset.Age > time.Since(job.Unsure)+clockSlack {

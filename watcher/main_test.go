@@ -157,7 +157,7 @@ func (t *tree) upload(n int) {
 	for i := range jobs {
 		j := &jobs[i]
 		t.q.Complete(j, &state.File{
-			RootID: j.RootID, Path: j.Path, Stat: j.Stat, FileID: "id", RemotePath: j.RemotePath, Response: []byte("{}"),
+			RootID: j.RootID, Path: j.Path, Stat: j.Stat, FileID: fmt.Sprint(j.RootID, ":", j.Path), RemotePath: j.RemotePath, Response: []byte("{}"),
 		}, func(err error) { told <- err })
 	}
 	// Somebody who waits makes the writer commit and sync at once.
