@@ -57,7 +57,7 @@ func (w *movesTrees) say(format string, args ...any) {
 }
 
 // list gives the files and directories below base, in order, the roots among
-// the directories.
+// the directories, and without what nothing is to happen to.
 func (w *movesTrees) list() (files, dirs []string) {
 	for _, root := range w.roots {
 		_ = filepath.WalkDir(filepath.Join(w.base, root), func(path string, d fs.DirEntry, err error) error {
@@ -68,6 +68,8 @@ func (w *movesTrees) list() (files, dirs []string) {
 			switch {
 			case err != nil:
 				return err
+			case d.IsDir() && d.Name() == still:
+				return fs.SkipDir
 			case d.IsDir():
 				dirs = append(dirs, rel)
 			case d.Name() != anchor:
