@@ -77,7 +77,7 @@ func (o *soakOutcome) check() (all []soakFinding) {
 	}
 	for _, at := range slices.Sorted(maps.Keys(left)) {
 		kind := o.why(left[at])
-		if o.disk[at[1:]].wanted {
+		if o.disk[at[1:]].wanted && o.records.files[at[1:]] != nil {
 			kind = secondAsset
 		}
 		o.tell(at, kind, "%s, which no record has (%s)", at, left[at].FileID)
