@@ -24,11 +24,15 @@ import (
 	"iksync/watcher/filter"
 )
 
+// always is so many places for churn that none is used again.
+const always = 1 << 30
+
 // churn is a round of a day's work in a tree. Directories of earlier rounds are
-// renamed and removed, so that the tree stays as large as it is.
-func churn(tree string, round int) error {
+// renamed and removed, so that the tree stays as large as it is. After so many
+// places the first is used again.
+func churn(tree string, round, places int) error {
 	const dirs, files = 40, 25
-	at := func(round, dir int) string { return fmt.Sprintf("%s/%d/d%d", tree, round, dir) }
+	at := func(round, dir int) string { return fmt.Sprintf("%s/%d/d%d", tree, round%places, dir) }
 	write := func(dir, i int, content string) error {
 		return writeFile(fmt.Sprintf("%s/sub/%d.jpg", at(round, dir), i), fmt.Sprintf("%s of %d/%d, round %d", content, dir, i, round))
 	}
@@ -57,12 +61,13 @@ func churn(tree string, round int) error {
 	if round == 0 {
 		return nil
 	}
-	return os.RemoveAll(filepath.Join(tree, strconv.Itoa(round-1)))
+	return os.RemoveAll(filepath.Join(tree, strconv.Itoa((round-1)%places)))
 }
 
-// footprint is what a process takes of the system.
+// footprint is what a process takes of the system, and what its state file holds.
 type footprint struct {
 	descriptors, threads, watches, kilobytes int
+	rows, stateKB                            int
 }
 
 var statusLine = regexp.MustCompile(`(?m)^(Threads|VmRSS):\s+(\d+)`)
@@ -115,29 +120,46 @@ func directories(t *testing.T, tree string) (n int) {
 }
 
 // TestADaysChurnLeavesNothingBehind: descriptors, threads, watches and memory of
-// the daemon are the same after many rounds as after the second.
+// the daemon are the same after many rounds as after the second, and its state file
+// grows by no more than what it keeps.
+//
+// It goes on for hours when it is told to, and then makes files anew where others
+// were, since the library would grow without end. What it takes at the end is
+// compared with what it took after a tenth of the time.
+//
+//	IKSYNC_CHURN=2h go test -run TestADaysChurn -timeout 3h ./cmd/iksync -v
 func TestADaysChurnLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	rounds := 8
 	if testing.Short() || raceDetector {
 		rounds = 5
 	}
-	r := newRunRig(t, emulator.Options{})
+	r := newRunRig(t, emulator.Options{Discard: true, Behaviour: emulator.Behaviour{VersionLimitDrops: true}})
+	hours, err := time.ParseDuration(os.Getenv("IKSYNC_CHURN"))
+	long, places := err == nil, always
+	if long {
+		places = 3
+		r.set("imagekit", "{writes_per_second: 1000, reads_per_second: 1000}")
+	}
 	d := r.start()
+	began := time.Now()
 	var early, late footprint
-	for round := range rounds {
-		r.must(churn(r.tree(), round))
+	round, warm := 0, false
+	for ; long && (round < 3 || time.Since(began) < hours) || !long && round < rounds; round++ {
+		r.must(churn(r.tree(), round, places))
 		r.inStep("/photos/") // what was renamed and removed stays in the library
 		waitFor(t, "the directories that are there are watched, and no others", func() bool {
 			return footprintOf(t, d.cmd.Process.Pid).watches == directories(t, r.tree())
 		})
 		late = footprintOf(t, d.cmd.Process.Pid)
-		if round == 1 {
+		late.rows, late.stateKB = stateSize(r)
+		if round >= 1 && !warm {
 			early = late
+			warm = !long || time.Since(began) > hours/10
 		}
 	}
 	d.stop()
-	t.Logf("after the second round %+v, after the last %+v", early, late)
+	t.Logf("%d rounds in %v: early %+v, after the last %+v", round, time.Since(began).Round(time.Second), early, late)
 	// Connections and the Go runtime's threads come and go with what is done at once.
 	const most = 10
 	if late.descriptors > early.descriptors+most || late.threads > early.threads+most {
@@ -146,6 +168,32 @@ func TestADaysChurnLeavesNothingBehind(t *testing.T) {
 	if !raceDetector && late.kilobytes > early.kilobytes*3/2+16<<10 {
 		t.Error("memory leaks")
 	}
+	// Rows are some hundred bytes, with their indexes and ImageKit's answer less than two thousand.
+	if late.stateKB > early.stateKB+2*max(0, late.rows-early.rows)+4<<10 {
+		t.Error("the state file grows by more than its rows")
+	}
+}
+
+// stateSize is how many rows the tables that keep something have, and how large the
+// state file is.
+func stateSize(r *runRig) (rows, kilobytes int) {
+	r.Helper()
+	db, err := state.OpenReadOnly(r.Context(), r.state)
+	r.must(err)
+	defer db.Close()
+	counts, err := db.Query(r.Context(), `SELECT (SELECT count(*) FROM files) + (SELECT count(*) FROM removed) + (SELECT count(*) FROM folders)`)
+	r.must(err)
+	defer counts.Close()
+	for counts.Next() {
+		r.must(counts.Scan(&rows))
+	}
+	r.must(counts.Err())
+	for _, suffix := range []string{"", "-wal"} {
+		if info, err := os.Stat(r.state + suffix); err == nil {
+			kilobytes += int(info.Size() >> 10)
+		}
+	}
+	return rows, kilobytes
 }
 
 // TestWatcherAndPoolLeaveNoGoroutines runs both in this process, churns, and ends
@@ -191,7 +239,7 @@ func TestWatcherAndPoolLeaveNoGoroutines(t *testing.T) {
 		var group errgroup.Group
 		group.Go(func() error { return w.Run(ctx) })
 		group.Go(func() error { return pool.Run(ctx) })
-		r.must(churn(r.tree(), round))
+		r.must(churn(r.tree(), round, always))
 		if round%2 == 0 { // else they end in the middle
 			want := r.wanted()
 			waitFor(t, "the library is what the root holds", func() bool {

@@ -20,7 +20,12 @@ var soakTolerates = map[string]bool{
 	orphansOfVanishedFiles:      true,
 	orphansOfLostAnswers:        true,
 	staleRecordsOfVanishedFiles: true,
+	fileIDsTwiceWhileMoving:     true,
 }
+
+// fileIDsTwiceWhileMoving are two records of one asset while what became of a move
+// is not known: its file was edited, and sent onto the asset that had just come.
+const fileIDsTwiceWhileMoving = "fileId recorded twice while its asset is moved"
 
 // secondAsset is one in the place of a file whose record has another.
 const secondAsset = "second asset"
