@@ -67,9 +67,9 @@ WHERE NOT EXISTS (SELECT 1 FROM files WHERE root_id = ?1 AND path = ?2
 ON CONFLICT (root_id, path) DO UPDATE SET
 	gen = gen + 1, state = iif(leased, 0, ?3), priority = max(priority, ?4),
 	not_before = iif(leased, not_before, 0), attempts = 0, size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9,
-	remote_path = iif(leased, coalesce(?10, remote_path), ?10), class = ?11, reason = ?12, request_id = '', accepted = NULL, updated_at = ?13, unsure = -abs(iif(leased AND unsure = 0, ?13, unsure)),
+	remote_path = iif(leased OR unsure <> 0, coalesce(?10, remote_path), ?10), class = ?11, reason = ?12, request_id = '', accepted = NULL, updated_at = ?13, unsure = -abs(iif(leased AND unsure = 0, ?13, unsure)),
 	donor = iif(leased, NULL, excluded.donor), move = iif(leased, 0, excluded.move)
-	WHERE size <> ?5 OR mtime_ns <> ?6 OR ctime_ns <> ?7 OR ino <> ?9 OR remote_path IS NOT ?10
+	WHERE size <> ?5 OR mtime_ns <> ?6 OR ctime_ns <> ?7 OR ino <> ?9 OR (remote_path IS NOT ?10 AND (?10 IS NOT NULL OR unsure = 0))
 		OR (state = 3) <> (?3 = 3) OR (state = 3 AND reason <> ?12)`
 
 func (q *Queue) enqueue(tx *state.Tx, c *Change, now int64, result *Enqueued) error {
@@ -161,6 +161,11 @@ func (q *Queue) Cancel(ctx context.Context, rootID int64, paths []string, before
 			if err := tx.Exec(`DELETE FROM jobs WHERE root_id = ? AND path = ? AND leased = 0 AND unsure = 0 AND NOT updated_at BETWEEN ? AND ?`,
 				rootID, []byte(path), before.UnixMilli(), q.now().UnixMilli()); err != nil {
 				return fmt.Errorf("cancel the job of %q: %w", path, err)
+			}
+			err := tx.Exec(`UPDATE jobs SET state = 0, not_before = 0, attempts = 0 WHERE root_id = ? AND path = ? AND leased = 0 AND unsure <> 0 AND state <> 0 AND remote_path IS NOT NULL`,
+				rootID, []byte(path))
+			if err != nil {
+				return fmt.Errorf("look into the job of %q: %w", path, err)
 			}
 		}
 		return nil

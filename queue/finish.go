@@ -194,7 +194,7 @@ func (q *Queue) fail(tx *state.Tx, job *Job, f Failure) error {
 // Hold sets a job aside until its file changes: it can't be uploaded as it is.
 func (q *Queue) Hold(job *Job, st state.Stat, class, reason string, done func(error)) {
 	q.db.WriteLater(state.Relaxed, func(tx *state.Tx) error {
-		n, err := tx.ExecRows(`UPDATE jobs SET state = 3, leased = 0, not_before = 0, class = ?3, reason = ?4, remote_path = NULL,
+		n, err := tx.ExecRows(`UPDATE jobs SET state = 3, leased = 0, not_before = 0, class = ?3, reason = ?4, remote_path = iif(unsure <> 0, remote_path, NULL),
 				size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9, updated_at = ?10 WHERE id = ?1 AND gen = ?2 AND leased = ?11`,
 			job.ID, job.Gen, class, reason, st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), q.now().UnixMilli(), job.lease)
 		if err == nil && n == 0 {

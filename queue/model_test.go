@@ -277,8 +277,12 @@ func TestTheQueueBehavesAsItsModel(t *testing.T) {
 			"a scan cancels": func(rt *rapid.T) {
 				p := path.Draw(rt, "path")
 				check(f.q.Cancel(t.Context(), f.root, []string{p}, time.Now().Add(time.Hour)))
-				if j := m.jobs[p]; j != nil && j.state != queue.Leased && !j.unsure {
+				switch j := m.jobs[p]; {
+				case j == nil || j.state == queue.Leased:
+				case !j.unsure:
 					delete(m.jobs, p)
+				case j.state != queue.Ready: // a worker looks
+					j.state, j.waits = queue.Ready, false
 				}
 			},
 			"the user retries": func(rt *rapid.T) {

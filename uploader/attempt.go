@@ -48,7 +48,7 @@ func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
 	}
 	file, st, err := open(root, job)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) && !job.Unsure.IsZero() && !job.Recorded && !root.away() {
+		if (errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotRegular)) && !job.Unsure.IsZero() && !job.Recorded && !root.away() {
 			p.adoptOrphan(ctx, job)
 			return
 		}
@@ -187,6 +187,10 @@ func (p *Pool) upload(ctx context.Context, root *Root, job *queue.Job, file *os.
 		Params:   params,
 		Sent:     &p.stats.sent,
 	})
+	var api *imagekit.Error
+	if err != nil && job.Unsure.IsZero() && (!errors.As(err, &api) || api.Ambiguous) {
+		job.Unsure = began // the library may have it, whatever follows
+	}
 	// Whatever ImageKit says, a file that changed meanwhile was not what was sent.
 	if after, statErr := statOf(file); statErr != nil || !sameContent(after, st) || errors.Is(err, imagekit.ErrShortSource) {
 		if err == nil && asset.FileID != "" {
@@ -195,16 +199,12 @@ func (p *Pool) upload(ctx context.Context, root *Root, job *queue.Job, file *os.
 		}
 		err = errors.Join(errChanged, statErr)
 	}
-	var api *imagekit.Error
 	if err != nil && ctx.Err() != nil && !errors.As(err, &api) {
 		// It was broken off: what was sent by then may have come.
 		p.put(job, queue.Failure{Free: true, Doubt: job.Recorded, Unsure: began})
 		return
 	}
 	if err != nil {
-		if job.Unsure.IsZero() && api != nil && api.Ambiguous {
-			job.Unsure = began
-		}
 		p.settle(ctx, job, err)
 		return
 	}

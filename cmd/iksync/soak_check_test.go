@@ -16,12 +16,7 @@ import (
 
 // soakTolerates are faults that are counted and no error yet. A kind is made strict
 // by deleting its line.
-var soakTolerates = map[string]bool{
-	orphansOfVanishedFiles:      true,
-	orphansOfLostAnswers:        true,
-	staleRecordsOfVanishedFiles: true,
-	fileIDsTwiceWhileMoving:     true,
-}
+var soakTolerates = map[string]bool{}
 
 // fileIDsTwiceWhileMoving are two records of one asset while what became of a move
 // is not known: its file was edited, and sent onto the asset that had just come.
