@@ -164,13 +164,25 @@ func frame(boundary string, u *Upload) (head, tail []byte) {
 }
 
 // quoteFilename escapes as browsers do (WHATWG HTML, multipart/form-data), and
-// the backslash as well: many parsers take it with the quote behind it.
+// the backslash as well: many parsers take it with the quote behind it. Other
+// control characters, which some refuse in a header, become "_": the name that
+// counts is in a field of its own.
 func quoteFilename(name string) string {
-	if !strings.ContainsAny(name, "\r\n\"\\") {
+	if !strings.ContainsFunc(name, special) {
 		return name
 	}
-	return strings.NewReplacer("\r", "%0D", "\n", "%0A", `"`, "%22", `\`, "%5C").Replace(name)
+	escaped := []byte(filenameEscapes.Replace(name)) // bytes: a name need not be UTF-8
+	for i, c := range escaped {
+		if c < ' ' || c == 0x7f {
+			escaped[i] = '_'
+		}
+	}
+	return string(escaped)
 }
+
+func special(r rune) bool { return r < ' ' || r == 0x7f || r == '"' || r == '\\' }
+
+var filenameEscapes = strings.NewReplacer("\r", "%0D", "\n", "%0A", `"`, "%22", `\`, "%5C")
 
 // newBoundary makes a boundary that no file's author can foresee: the generator
 // is seeded by the system.
