@@ -3,6 +3,7 @@ package imagekit_test
 import (
 	"errors"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -269,5 +270,108 @@ func FuzzRemotePath(f *testing.F) {
 			return
 		}
 		checkRemotePath(t, clean, local)
+	})
+}
+
+// mayMeet tells by RemotePath's documentation alone whether two local paths are
+// one in the library: name by name the same characters, but for those that
+// become "_".
+func mayMeet(a, b string) bool {
+	as, bs := namesOf(a), namesOf(b)
+	return slices.EqualFunc(as, bs, func(a, b []rune) bool { return string(a) == string(b) })
+}
+
+// namesOf parts a path into its names as the library can tell them apart.
+func namesOf(local string) (names [][]rune) {
+	parts := strings.Split(local, "/")
+	for i, part := range parts {
+		file := i == len(parts)-1
+		if part == "" {
+			continue
+		}
+		var valid strings.Builder
+		for i, r := range part { // ranging gives U+FFFD for each byte that is not UTF-8
+			if r == utf8.RuneError && !strings.HasPrefix(part[i:], "\ufffd") {
+				r = '_'
+			}
+			valid.WriteRune(r)
+		}
+		name := []rune(norm.NFC.String(valid.String()))
+		dots := file && strings.Trim(part, ".") != ""
+		for i, r := range name {
+			if !unicode.In(r, unicode.L, unicode.M, unicode.N) && r != '-' && (r != '.' || !dots) {
+				name[i] = '_'
+			}
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+// checkMeeting checks that two local paths of a folder are one in the library
+// just when the documentation says so.
+func checkMeeting(t rapid.TB, folder, a, b string) {
+	remoteA, errA := imagekit.RemotePath(folder, a)
+	remoteB, errB := imagekit.RemotePath(folder, b)
+	if errA != nil || errB != nil {
+		return
+	}
+	if (remoteA == remoteB) != mayMeet(a, b) {
+		t.Fatalf("%q became %q, and %q became %q", a, remoteA, b, remoteB)
+	}
+	if remoteA == remoteB && a != b && imagekit.Alternate(remoteA, a, 0) == imagekit.Alternate(remoteB, b, 0) {
+		t.Fatalf("%q and %q have one alternate", a, b)
+	}
+}
+
+// lookalikes are paths that are near to one, or that it could be taken for.
+func lookalikes(local string) []string {
+	remote, err := imagekit.RemotePath("/", local)
+	if err != nil {
+		return nil
+	}
+	return []string{
+		norm.NFD.String(local), norm.NFC.String(local), norm.NFKC.String(local), remote[1:],
+		strings.ToUpper(local), strings.ToValidUTF8(local, "_"), strings.ToValidUTF8(local, "\ufffd"),
+		strings.ReplaceAll(local, "/", "//"), strings.ReplaceAll(local, "/", "_"), strings.ReplaceAll(local, "_", "/"), strings.ReplaceAll(local, ".", "_"),
+		local + "_", local + "\xff", "_" + local, "./" + local,
+	}
+}
+
+func TestTwoLocalPathsMeetOnlyWhereTheDocumentationSaysSo(t *testing.T) {
+	met := 0
+	rapid.Check(t, func(t *rapid.T) {
+		folder, local := cleanFolder().Draw(t, "folder"), localPath().Draw(t, "local")
+		for _, other := range append(lookalikes(local), localPath().Draw(t, "other")) {
+			checkMeeting(t, folder, local, other)
+			if other != local && mayMeet(local, other) {
+				met++
+			}
+		}
+	})
+	if met == 0 {
+		t.Error("no two paths met: nothing was compared")
+	}
+}
+
+// FuzzRemotePathOfTwo: two local paths have one remote path just when they
+// differ in nothing that the library can keep.
+func FuzzRemotePathOfTwo(f *testing.F) {
+	for _, two := range [][2]string{
+		{"a b", "a_b"}, {"a", "A"}, {"a.b/c", "a_b/c"}, {"a.b", "a_b"}, {"...", "___"}, {"..", ".a"}, {"a//b", "a/b"}, {"e\u0301", "é"}, {"e\xff\u0301", "e_\u0301"},
+		{"\xff\xff", "_"}, {"\xf0\x9f\x91", "___"}, {"\xed\xa0\x80", "\ufffd\ufffd\ufffd"}, {"\ufffd", "\xff"}, {"<\u0338", "_"}, {"<\u0338", "_\u0338"}, {"\u212a", "K"}, {"a\x00", "a_"}, {"d/e", "d_e"},
+		{strings.Repeat("\u0301", 70), strings.Repeat("\u0301", 71)}, {"\u1112\u1161\u11ab", "한"}, {"/a", "a"}, {"\u0344", "\u0308\u0301"},
+	} {
+		f.Add("/", two[0], two[1])
+	}
+	f.Fuzz(func(t *testing.T, folder, a, b string) {
+		clean, err := imagekit.CleanFolder(folder)
+		if err != nil {
+			return
+		}
+		checkMeeting(t, clean, a, b)
+		for _, other := range lookalikes(a) {
+			checkMeeting(t, clean, a, other)
+		}
 	})
 }
