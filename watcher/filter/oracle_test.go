@@ -27,7 +27,7 @@ type repository struct {
 	wideStars bool
 }
 
-func newRepository(t *testing.T) *repository {
+func newRepository(t testing.TB) *repository {
 	t.Helper()
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("git is not installed; nothing to compare with")
@@ -80,7 +80,7 @@ func directory(i int) string { return fmt.Sprintf("list%04d", i) }
 // mkdir makes the directories of paths. git must find them: of a path with a
 // slash at its end it knows that it is a directory when it looks for the lines
 // that exclude, but not when it looks for those that re-include.
-func (r *repository) mkdir(t *testing.T, i int, paths []string) {
+func (r *repository) mkdir(t testing.TB, i int, paths []string) {
 	t.Helper()
 	for _, p := range append(paths, "x") {
 		dir := p[:strings.LastIndexByte(p, '/')+1]
@@ -292,6 +292,54 @@ func TestGitAgreesAboutRandomLists(t *testing.T) {
 		t.Error("no line matched any path: the comparison says nothing")
 	}
 	t.Logf("%d paths a list, %d verdicts with a line", len(slices.Concat(paths...))/batch, decided)
+}
+
+// FuzzGit lets git judge any bytes: lines, and paths parted by NUL. Each input is
+// a process, so they are few and short.
+func FuzzGit(f *testing.F) {
+	r := newRepository(f)
+	paths := strings.Join([]string{"\xff", "d/\xff/e", "é", "ü.jpg", "a\tb", "a ", "a\r", "\x01\x7f", "\xef\xbb\xbfa", "]", "-", `\`, "^", "a\nb", "z", "[a]", "d/a", "d/\xff/a"}, "\x00")
+	for _, list := range []string{
+		"\x80", "[\x80-\xff]", "?", "[!a]", "\xc3?", "é", "[é]", "*\xbc", "a\tb", "a\t", "a \\ ", "a\r", "\ra", "\x01*", "[[:cntrl:]]*", "[[:print:]]", "[[:space:]]", "[\x7f]",
+		"\xef\xbb\xbfa", "*\n!\xff*", "\\\xff", "d/\xff", "**/\xff/**\n!/d/**/a", "\v", "\f a", `[\]-a]`, `[a-\]]`, "[[:alpha:]-z]", "[z-a]", "[--0]", "[]-a]", "[!]a-]", "[^^]", "\xff/\n!d/\xff/a", "[^[:alpha:]]*",
+	} {
+		f.Add(list, paths)
+	}
+	r.mkdir(f, 0, nil)
+	f.Fuzz(func(t *testing.T, list, joined string) {
+		lines, paths := strings.Split(list, "\n"), strings.Split(joined, "\x00")
+		if len(list) > 200 || len(lines) > 6 || len(joined) > 400 || len(paths) > 20 || strings.Contains(list, "\x00") {
+			return
+		}
+		slices.Sort(paths)
+		paths = slices.Compact(paths)
+		for i, p := range paths {
+			if !realPath(p) || strings.HasSuffix(p, "/") || slices.ContainsFunc(paths[i+1:], func(other string) bool { return strings.HasPrefix(other, p+"/") }) {
+				return // no disk has these together
+			}
+			for name := range strings.SplitSeq(p, "/") {
+				if strings.EqualFold(name, ".git") || name == ".gitignore" { // of these git has its own opinion
+					return
+				}
+			}
+		}
+		// git drops a byte order mark at the beginning of its file; a list has none.
+		lines = r.comparable(slices.Concat([]string{"#"}, lines))
+		r.mkdir(t, 1, slices.Clone(paths))
+		defer func() {
+			if err := os.RemoveAll(filepath.Join(r.dir, directory(1))); err != nil {
+				t.Fatal(err)
+			}
+		}()
+		s := mustNew(t, Options{Exclude: usable(lines)})
+		asked := make([][]string, 2)
+		asked[1] = paths
+		for j, v := range r.ask(t, [][]string{nil, lines}, asked)[1] {
+			if d := decide(s, paths[j]); d.Pattern != string(v) || d.Excluded != v.ignored() {
+				t.Fatalf("lines %q, path %q: git decides by %q, we by %q (%v)", lines, paths[j], v, d.Pattern, d)
+			}
+		}
+	})
 }
 
 // A walk must tell the same as Path, whatever the order of its steps.
