@@ -25,7 +25,8 @@ type Known struct {
 // Known returns at most limit rows of a root whose paths come after the given
 // one, in the order of their bytes; a path that has both a record and a job
 // has two, and they are never parted. more tells whether there is a next page;
-// limit must be 3 or more. It is one statement and so one snapshot: what moves from job to
+// limit must be 4 or more: a damaged file can have three rows of a path, the third
+// an alias. It is one statement and so one snapshot: what moves from job to
 // record meanwhile is seen on one side or the other, never on neither.
 func (q *Queue) Known(ctx context.Context, rootID int64, after string, limit int) (known []Known, more bool, err error) {
 	return q.KnownBelow(ctx, rootID, "", after, limit)

@@ -294,7 +294,7 @@ func scanFile(rows *sql.Rows) (*File, error) {
 		&f.FileID, &f.VersionID, &f.Name, &f.RemotePath, &f.URL, &f.ThumbnailURL, &f.Width, &f.Height,
 		&f.FileType, &uploaded, &checked, &f.Absent, &absentAt, &f.Kept, &f.Response)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the record of %q can't be read: %w", path, err)
 	}
 	if len(hash) != len(f.Hash) {
 		return nil, fmt.Errorf("the record of %q has a hash of %d bytes, not %d", path, len(hash), len(f.Hash))
