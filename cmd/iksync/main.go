@@ -17,6 +17,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"iksync/cmd/iksync/internal/config"
 )
 
 // Exit codes, as README and the help document them.
@@ -66,8 +68,23 @@ func main() {
 		debug.SetGCPercent(150) // the heap is a few MB: collecting it less often costs little memory
 	}
 	log.SetOutput(io.Discard) // net/http writes there what a server sends unasked, and we nothing
-	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
+	a := &app{in: os.Stdin, out: os.Stdout, err: &hiding{os.Stderr, os.Args[1:]}, getenv: os.Getenv, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
 	os.Exit(a.run(os.Args[1:]))
+}
+
+// hiding keeps private keys out of what is said, also those that somebody has put
+// into the command line. Every message is one write.
+type hiding struct {
+	io.Writer
+	args []string
+}
+
+// Write writes p without the keys in it.
+func (h *hiding) Write(p []byte) (int, error) {
+	if _, err := io.WriteString(h.Writer, config.Hide(string(p), h.args...)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // run runs one command line and returns the exit code.

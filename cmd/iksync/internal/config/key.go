@@ -85,11 +85,59 @@ func open(file string) (*os.File, error) {
 	return os.Open(file)
 }
 
-// secretForm is the form of ImageKit's private keys.
-var secretForm = regexp.MustCompile(`private_[0-9A-Za-z+/]{20,}=*`)
+// secretForm is the form of ImageKit's private keys: as they are or escaped for a
+// URL, or in base64, as a header has them.
+var secretForm = regexp.MustCompile(`private_[0-9A-Za-z+/%]{20,}=*|` + encodedStart + `[0-9A-Za-z+/]{20,}=*`)
+
+const (
+	secretStart  = "private_"
+	encodedStart = "cHJpdmF0ZV"
+)
 
 // hideKeys replaces everything in a text that has the form of a private key.
-func hideKeys(text string) string { return secretForm.ReplaceAllString(text, "private_[redacted]") }
+func hideKeys(text string) string {
+	if !strings.Contains(text, secretStart) && !strings.Contains(text, encodedStart) {
+		return text // nearly always
+	}
+	return secretForm.ReplaceAllString(text, secretStart+"[redacted]")
+}
+
+// shortestPart is how much of a key, bytes, is hidden where the key is in parts. It
+// is more than what all keys begin with.
+const shortestPart = len(secretStart) + 2
+
+// Hide takes from a text what has the form of a private key. Of the keys that are
+// in the sources it also takes the parts: who says what is wrong with a path or a
+// URL may have cut it.
+func Hide(text string, sources ...string) string {
+	text = hideKeys(text)
+	for _, source := range sources {
+		for _, key := range secretForm.FindAllString(source, -1) {
+			text = hideParts(text, key)
+		}
+	}
+	return text
+}
+
+func hideParts(text, key string) string {
+	var b strings.Builder
+	from := 0
+	for i := 0; i+shortestPart <= len(text); {
+		n := shortestPart
+		if !strings.Contains(key, text[i:i+n]) {
+			i++
+			continue
+		}
+		for i+n < len(text) && strings.Contains(key, text[i:i+n+1]) {
+			n++
+		}
+		b.WriteString(text[from:i])
+		b.WriteString("[redacted]")
+		i += n
+		from = i
+	}
+	return b.String() + text[from:]
+}
 
 // checkKey refuses what can't be a key, without showing it.
 func checkKey(secret, from string) (imagekit.Key, error) {

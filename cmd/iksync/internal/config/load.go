@@ -30,11 +30,12 @@ import (
 type Error struct {
 	Path string
 	err  error
+	src  string // the file
 }
 
 // Error gives all problems. The lines that it shows may hold a private key that
 // somebody wrote where it does not belong.
-func (e *Error) Error() string { return hideKeys(e.err.Error()) }
+func (e *Error) Error() string { return Hide(e.err.Error(), e.src) }
 
 // Unwrap returns the problems.
 func (e *Error) Unwrap() error { return e.err }
@@ -66,7 +67,7 @@ func read(path string, waits bool) (*Config, error) {
 	}
 	cfg, err := parse(path, src, waits)
 	if err != nil {
-		return nil, &Error{Path: path, err: err}
+		return nil, &Error{Path: path, err: err, src: string(src)}
 	}
 	return cfg, nil
 }
