@@ -35,7 +35,7 @@ func FuzzAnswerToACall(f *testing.F) {
 		`{"successfullyDeletedFileIds":["1"]}`, `{"successfullyDeletedFileIds":["1","1"],"errors":[{"fileId":"2","error":"\u001b[2J"}]}`, `{"missingFileIds":["1"]}`, `{"missingFileIds":["9"],"reason":"FILE_MISSING"}`,
 		`{"message":"Your account cannot be authenticated. ` + secret + `"}`, `{"reason":"FILE_MISSING"}`, `{"reason":"FOLDER_NOT_FOUND","message":"\ud800"}`, "<html>" + secretBase64, "\xff", "[[[[", `{"a":1}{"b":2}`,
 	} {
-		for _, status := range []uint16{200, 201, 202, 204, 207, 307, 400, 401, 403, 404, 429, 500} {
+		for _, status := range []uint16{200, 202, 401, 404, 500} {
 			f.Add(status, body, "1")
 		}
 	}
