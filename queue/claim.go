@@ -420,21 +420,3 @@ func (q *Queue) Recover(ctx context.Context) (int64, error) {
 	}
 	return n, nil
 }
-
-// RetryFailed makes the failed jobs of the roots, and those that wait for
-// their backoff, ready at once with no attempts counted.
-func (q *Queue) RetryFailed(ctx context.Context, roots []int64) error {
-	ids, err := json.Marshal(roots)
-	if err != nil {
-		return fmt.Errorf("retry failed jobs: %w", err)
-	}
-	err = q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
-		return tx.Exec(`UPDATE jobs SET state = 0, attempts = 0, not_before = 0
-			WHERE (state = 2 OR state = 0 AND leased = 0 AND not_before > 0) AND root_id IN (SELECT value FROM json_each(?))`, string(ids))
-	})
-	if err != nil {
-		return fmt.Errorf("retry failed jobs: %w", err)
-	}
-	q.notify()
-	return nil
-}

@@ -28,11 +28,11 @@ func TestAFailedJobWaitsForItsBackoff(t *testing.T) {
 	}
 
 	awake(f.q)
-	if err := f.q.RetryFailed(t.Context(), []int64{f.root}); err != nil {
+	if err := f.retry(f.root); err != nil {
 		t.Fatal(err)
 	}
 	if !awake(f.q) {
-		t.Error("RetryFailed does not wake the workers")
+		t.Error("Retry does not wake the workers")
 	}
 	again := f.claimOne()
 	if again.Attempts != 0 || again.Accepted == nil || *again.Accepted != hash {
@@ -58,10 +58,10 @@ func TestADeadLetterIsTriedAgainOnlyWhenAskedForOrChanged(t *testing.T) {
 	}{
 		{"not by the same change", func() error { f.enqueue(f.change("a", 1)); return nil }, queue.Failed},
 		{"not by a restart", func() error { f.reopen(); _, err := f.q.Recover(t.Context()); return err }, queue.Failed},
-		{"not by a retry of another root", func() error { return f.q.RetryFailed(t.Context(), []int64{other}) }, queue.Failed},
+		{"not by a retry of another root", func() error { return f.retry(other) }, queue.Failed},
 		{"by a change", func() error { f.enqueue(f.change("a", 2)); return nil }, queue.Ready},
 		{"it can die again", func() error { f.fail(f.claimOne(), queue.Failure{Dead: true}); return nil }, queue.Failed},
-		{"by a retry", func() error { return f.q.RetryFailed(t.Context(), []int64{f.root}) }, queue.Ready},
+		{"by a retry", func() error { return f.retry(f.root) }, queue.Ready},
 	}
 	for _, s := range steps {
 		if err := s.do(); err != nil {
@@ -73,13 +73,13 @@ func TestADeadLetterIsTriedAgainOnlyWhenAskedForOrChanged(t *testing.T) {
 	}
 }
 
-func TestRetryFailedLeavesTheLeasedAndTheHeldAlone(t *testing.T) {
+func TestRetryLeavesTheLeasedAndTheHeldAlone(t *testing.T) {
 	f := open(t)
 	held := f.change("held", 1)
 	held.Hold, held.HoldClass = "empty", "empty"
 	f.enqueue(f.change("leased", 1), held)
 	f.claimOne()
-	if err := f.q.RetryFailed(t.Context(), []int64{f.root}); err != nil {
+	if err := f.retry(f.root); err != nil {
 		t.Fatal(err)
 	}
 	f.wantStates(want{"leased": queue.Leased, "held": queue.Held})

@@ -181,6 +181,12 @@ func (f *fixture) hold(job queue.Job, st state.Stat, class, reason string) {
 	}
 }
 
+// retry makes what is failing of a root ready.
+func (f *fixture) retry(root int64) error {
+	_, err := f.q.Retry(f.Context(), queue.Selection{Roots: []int64{root}})
+	return err
+}
+
 // upload queues a content of a path and completes it.
 func (f *fixture) upload(path string, n int64) {
 	f.Helper()

@@ -286,7 +286,7 @@ func TestTheQueueBehavesAsItsModel(t *testing.T) {
 				}
 			},
 			"the user retries": func(rt *rapid.T) {
-				check(f.q.RetryFailed(t.Context(), []int64{f.root}))
+				check(f.retry(f.root))
 				for _, j := range m.jobs {
 					if j.state == queue.Failed || j.state == queue.Ready {
 						j.state, j.waits = queue.Ready, false

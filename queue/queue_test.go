@@ -357,7 +357,7 @@ func TestAClosedStateFileIsAnErrorEverywhere(t *testing.T) {
 		"Drop":     func() error { return f.outcome(func(d func(error)) { f.q.Drop(&job, d) }) },
 		"Fail":     func() error { return f.outcome(func(d func(error)) { f.q.Fail(&job, queue.Failure{}, d) }) },
 		"Hold":     func() error { return f.outcome(func(d func(error)) { f.q.Hold(&job, job.Stat, "c", "r", d) }) },
-		"Retry":    func() error { return f.q.RetryFailed(t.Context(), []int64{f.root}) },
+		"Retry":    func() error { return f.retry(f.root) },
 	} {
 		if err := do(); !errors.Is(err, state.ErrClosed) {
 			t.Errorf("%s says %v, should wrap ErrClosed", name, err)

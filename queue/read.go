@@ -149,27 +149,32 @@ func (q *Queue) List(ctx context.Context, roots []int64, s State) iter.Seq2[Item
 		}
 		rows, err := q.db.Query(ctx, `SELECT root_id, path, iif(leased, 1, state), size, attempts, class, reason, request_id, not_before, updated_at
 			FROM jobs WHERE iif(leased, 1, state) = ? AND root_id IN (SELECT value FROM json_each(?)) ORDER BY id`, int(s), string(ids))
-		if err != nil {
+		scanItems(rows, err, yield)
+	}
+}
+
+// scanItems yields the rows of a query for items, and closes them.
+func scanItems(rows *sql.Rows, err error, yield func(Item, error) bool) {
+	if err != nil {
+		yield(Item{}, fmt.Errorf("list jobs: %w", err))
+		return
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var it Item
+		var st int
+		var notBefore, updated int64
+		if err := rows.Scan(&it.RootID, &it.Path, &st, &it.Size, &it.Attempts, &it.Class, &it.Reason, &it.RequestID, &notBefore, &updated); err != nil {
 			yield(Item{}, fmt.Errorf("list jobs: %w", err))
 			return
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var it Item
-			var st int
-			var notBefore, updated int64
-			if err := rows.Scan(&it.RootID, &it.Path, &st, &it.Size, &it.Attempts, &it.Class, &it.Reason, &it.RequestID, &notBefore, &updated); err != nil {
-				yield(Item{}, fmt.Errorf("list jobs: %w", err))
-				return
-			}
-			it.State, it.NotBefore, it.UpdatedAt = State(st), time.UnixMilli(notBefore), time.UnixMilli(updated)
-			if !yield(it, nil) {
-				return
-			}
+		it.State, it.NotBefore, it.UpdatedAt = State(st), time.UnixMilli(notBefore), time.UnixMilli(updated)
+		if !yield(it, nil) {
+			return
 		}
-		if err := rows.Err(); err != nil {
-			yield(Item{}, fmt.Errorf("list jobs: %w", err))
-		}
+	}
+	if err := rows.Err(); err != nil {
+		yield(Item{}, fmt.Errorf("list jobs: %w", err))
 	}
 }
 
