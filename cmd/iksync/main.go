@@ -188,6 +188,6 @@ Environment:
 		PersistentPreRun: func(*cobra.Command, []string) { a.begun = true },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.backfillCommand(), a.runCommand(), a.planCommand(), a.adoptCommand(), a.verifyCommand(), a.emulatorCommand(), a.exportCommand(), a.undoCommand(), a.approveCommand(), a.uploadCommand(), a.filtersCommand(), a.versionCommand())
+	root.AddCommand(a.backfillCommand(), a.runCommand(), a.planCommand(), a.adoptCommand(), a.verifyCommand(), a.emulatorCommand(), a.exportCommand(), a.undoCommand(), a.approveCommand(), a.retryCommand(), a.uploadCommand(), a.filtersCommand(), a.versionCommand())
 	return root
 }

@@ -250,8 +250,7 @@ func (r *removals) undo(ctx context.Context, args []string) error {
 		known := false
 		for _, a := range found {
 			if config.Inside(abs, a.Root) {
-				below := filepath.ToSlash(strings.TrimPrefix(abs, a.Root))
-				places, known = append(places, queue.Place{RootID: a.id, Path: strings.TrimPrefix(below, "/")}), true
+				places, known = append(places, queue.Place{RootID: a.id, Path: below(abs, a.Root)}), true
 			}
 		}
 		if !known {
@@ -297,6 +296,11 @@ func (r *removals) undo(ctx context.Context, args []string) error {
 		_, err = fmt.Fprintf(r.out, "The copies of %s stay in the library.\n", files(kept))
 	}
 	return err
+}
+
+// below is a path inside a root as records and jobs have it.
+func below(path, root string) string {
+	return strings.TrimPrefix(filepath.ToSlash(strings.TrimPrefix(path, root)), "/")
 }
 
 func (r *removals) approve(ctx context.Context, args []string) error {

@@ -94,7 +94,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.db.Close()) }()
-	server, err := control.Listen(d.db.Path(), control.Actions{Undo: d.q.Undo, Approve: d.q.Approve})
+	server, err := control.Listen(d.db.Path(), control.Actions{Undo: d.q.Undo, Approve: d.q.Approve, Retry: d.q.Retry})
 	if err != nil {
 		d.log.Warn("commands can't talk to this daemon", zap.Error(err))
 	} else {

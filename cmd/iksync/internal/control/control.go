@@ -38,6 +38,8 @@ type Actions struct {
 	Undo func(context.Context, queue.Place) (int64, error)
 	// Approve lets the removals of a root go on; see [queue.Queue.Approve].
 	Approve func(ctx context.Context, rootID int64) error
+	// Retry makes failing jobs ready at once; see [queue.Queue.Retry].
+	Retry func(context.Context, queue.Selection) (int64, error)
 }
 
 // Server is a daemon's end of the socket.
@@ -65,6 +67,9 @@ func Listen(statePath string, a Actions) (*Server, error) {
 		return a.Undo(ctx, queue.Place{RootID: at.RootID, Path: string(at.Path)})
 	})
 	handle(mux, "POST /approve", func(ctx context.Context, rootID int64) (bool, error) { return true, a.Approve(ctx, rootID) })
+	handle(mux, "POST /retry", func(ctx context.Context, s selection) (int64, error) {
+		return a.Retry(ctx, queue.Selection{Roots: s.Roots, Path: string(s.Path), Classes: s.Classes})
+	})
 	s := &Server{http: &http.Server{Handler: mux, ReadTimeout: answerTimeout, WriteTimeout: answerTimeout}, done: make(chan error, 1)}
 	go func() {
 		err := s.http.Serve(listener)
@@ -87,6 +92,13 @@ func (s *Server) Close() error {
 type place struct {
 	RootID int64
 	Path   []byte
+}
+
+// selection is a [queue.Selection] whose path keeps bytes that are not UTF-8.
+type selection struct {
+	Roots   []int64
+	Path    []byte
+	Classes []string
 }
 
 // refusal is the body of an answer that is none.
@@ -147,6 +159,12 @@ func (c *Client) Undo(ctx context.Context, at queue.Place) (n int64, err error) 
 func (c *Client) Approve(ctx context.Context, rootID int64) error {
 	var done bool
 	return c.ask(ctx, "/approve", rootID, &done)
+}
+
+// Retry asks for [Actions.Retry].
+func (c *Client) Retry(ctx context.Context, s queue.Selection) (n int64, err error) {
+	err = c.ask(ctx, "/retry", selection{s.Roots, []byte(s.Path), s.Classes}, &n)
+	return n, err
 }
 
 func (c *Client) ask(ctx context.Context, what string, arg, result any) error {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -59,6 +60,7 @@ func TestActionsAreDoneByTheDaemon(t *testing.T) {
 	var mu sync.Mutex
 	var undone []queue.Place
 	var approved []int64
+	var retried []queue.Selection
 	listen(t, path, Actions{
 		Undo: func(_ context.Context, at queue.Place) (int64, error) {
 			mu.Lock()
@@ -72,6 +74,12 @@ func TestActionsAreDoneByTheDaemon(t *testing.T) {
 			approved = append(approved, rootID)
 			return nil
 		},
+		Retry: func(_ context.Context, s queue.Selection) (int64, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			retried = append(retried, s)
+			return int64(len(retried)), nil
+		},
 	})
 	c := NewClient(path)
 	places := []queue.Place{{RootID: 1}, {RootID: 1 << 60, Path: "album/1.jpg"}, {RootID: 3, Path: "a b\n<é>\"\\"}}
@@ -82,6 +90,12 @@ func TestActionsAreDoneByTheDaemon(t *testing.T) {
 	}
 	if err := c.Approve(t.Context(), 7); err != nil {
 		t.Error(err)
+	}
+	selections := []queue.Selection{{Roots: []int64{1, 2}}, {Roots: []int64{3}, Path: "caf\xe9/1.jpg"}, {Roots: []int64{4}, Classes: []string{"file", "account"}}}
+	for i, s := range selections {
+		if n, err := c.Retry(t.Context(), s); err != nil || n != int64(i+1) {
+			t.Errorf("retry of %+v: %d, %v", s, n, err)
+		}
 	}
 	// Many at once.
 	var all sync.WaitGroup
@@ -98,6 +112,9 @@ func TestActionsAreDoneByTheDaemon(t *testing.T) {
 			t.Errorf("%+v was undone, not %+v", undone[i], at)
 		}
 	}
+	if !reflect.DeepEqual(retried, selections) {
+		t.Errorf("retried %+v, not %+v", retried, selections)
+	}
 	if len(undone) != len(places) || len(approved) != 21 || approved[0] != 7 {
 		t.Errorf("undone %+v, approved %v", undone, approved)
 	}
@@ -109,6 +126,7 @@ func TestARefusalGivesItsReason(t *testing.T) {
 	listen(t, path, Actions{
 		Undo:    func(context.Context, queue.Place) (int64, error) { return 5, full },
 		Approve: func(context.Context, int64) error { return full },
+		Retry:   func(context.Context, queue.Selection) (int64, error) { return 5, full },
 	})
 	c := NewClient(path)
 	n, err := c.Undo(t.Context(), queue.Place{RootID: 1})
@@ -117,6 +135,9 @@ func TestARefusalGivesItsReason(t *testing.T) {
 	}
 	if err := c.Approve(t.Context(), 1); err == nil || !strings.Contains(err.Error(), full.Error()) || errors.Is(err, ErrNoDaemon) {
 		t.Errorf("approve: %v", err)
+	}
+	if n, err := c.Retry(t.Context(), queue.Selection{}); err == nil || !strings.Contains(err.Error(), full.Error()) || errors.Is(err, ErrNoDaemon) || n != 0 {
+		t.Errorf("retry: %d, %v", n, err)
 	}
 }
 
