@@ -109,6 +109,30 @@ func (g *generation) run(ctx context.Context) error {
 	return group.Wait()
 }
 
+// curable are the classes of failures whose cause may be gone with another key or
+// another plan of ImageKit's, or with time.
+var curable = []string{imagekit.Account.String(), imagekit.Credentials.String(), imagekit.File.String()}
+
+// tryAgain makes failed jobs ready whose cause may be gone: of every root when the
+// daemon starts (before is nil) and when the key or the limits are others than before,
+// else of the roots that are new.
+func (d *daemon) tryAgain(g, before *generation) {
+	known := make(map[int64]bool)
+	if before != nil && g.key.Equal(before.key) && g.cfg.Limits == before.cfg.Limits {
+		for _, id := range rootIDs(before.roots) {
+			known[id] = true
+		}
+	}
+	ids := slices.DeleteFunc(rootIDs(g.roots), func(id int64) bool { return known[id] })
+	n, err := d.q.Retry(context.Background(), queue.Selection{Roots: ids, Classes: curable})
+	switch {
+	case err != nil:
+		d.log.Error("what failed before is not tried again", zap.Error(err))
+	case n > 0:
+		d.log.Info("what failed before is tried again: its cause may be gone", zap.Int64("jobs", n))
+	}
+}
+
 // lockRoots takes the locks of roots that are new and gives back those that are
 // not configured any more. When one can't be had, none is taken.
 func (d *daemon) lockRoots(configured, there []config.Root) (err error) {

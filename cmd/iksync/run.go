@@ -150,6 +150,7 @@ func (d *daemon) follow(ctx context.Context, cfg *config.Config, hup <-chan os.S
 	if err != nil {
 		return err
 	}
+	d.tryAgain(g, nil)
 	d.notify.ready()
 	supervise := time.NewTicker(superviseEvery)
 	defer supervise.Stop()
@@ -163,6 +164,7 @@ func (d *daemon) follow(ctx context.Context, cfg *config.Config, hup <-chan os.S
 		before.cancel()
 		old.Go(func() { <-before.done })
 		g = fresh
+		d.tryAgain(g, before)
 		return nil
 	}
 	for {

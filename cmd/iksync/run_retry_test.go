@@ -4,6 +4,9 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
 
 	"iksync/queue"
@@ -76,5 +79,55 @@ func TestRetryBesideADaemon(t *testing.T) {
 	d.stop()
 	if n := r.library.server.Stats().Requests["upload"]; n != 8 {
 		t.Errorf("there were %d uploads", n)
+	}
+}
+
+// TestWhatFailedIsTriedAgainWhenItsCauseMayBeGone: when the daemon starts, when a
+// reload changes the limits or the key, when a root comes; and not at other times.
+func TestWhatFailedIsTriedAgainWhenItsCauseMayBeGone(t *testing.T) {
+	t.Parallel()
+	r := newRunRig(t, emulator.Options{})
+	keyFile := filepath.Join(r.base, "key")
+	key := func(is string) { r.must(os.WriteFile(keyFile, []byte(is), 0o600)) }
+	key("one")
+	r.set("imagekit", "{private_key_file: "+keyFile+"}")
+	r.set("rescan", "1h")
+	r.refuse("a.jpg", "b.jpg")
+	r.write("a.jpg")
+	d := r.start("IMAGEKIT_PRIVATE_KEY=")
+	r.fails(1, 1)
+	d.stop()
+	d = r.start("IMAGEKIT_PRIVATE_KEY=")
+	r.fails(2, 1)
+	const readAgain = `"the configuration was read again"`
+	d.signal(syscall.SIGHUP)
+	d.says(readAgain + `,"changes":[]`)
+	r.set("workers", "7")
+	d.signal(syscall.SIGHUP)
+	d.says("workers: 8 -> 7")
+	more := r.addRoot("more", "")
+	r.must(writeFile(filepath.Join(more, "b.jpg"), "b"))
+	d.signal(syscall.SIGHUP)
+	d.says("root added: " + more)
+	r.fails(3, 2)
+	r.set("limits", "{plan: free}")
+	d.signal(syscall.SIGHUP)
+	d.says(`"limits: `)
+	r.fails(5, 2)
+	key("two")
+	d.signal(syscall.SIGHUP)
+	r.fails(7, 2)
+
+	// A root that was missing is as one that is new.
+	d.stop()
+	r.must(os.Rename(more, more+".away"))
+	d = r.start("IMAGEKIT_PRIVATE_KEY=")
+	r.fails(8, 2)
+	r.must(os.Rename(more+".away", more))
+	d.says("is there now")
+	r.fails(9, 2)
+	d.stop()
+	if n := r.library.server.Stats().Requests["upload"]; n != 9 {
+		t.Errorf("there were %d uploads, not 9", n)
 	}
 }
