@@ -124,7 +124,7 @@ func quickCheck(ctx context.Context, conn *sql.Conn, path string) error {
 		return describeOpen(path, err)
 	}
 	if found != "ok" {
-		return &CorruptError{Path: path, What: found}
+		return &CorruptError{Path: path, What: found, Ours: true}
 	}
 	return nil
 }
@@ -140,6 +140,9 @@ func SetAside(path string, now time.Time) (aside string, err error) {
 		return "", err
 	}
 	defer lock.Close()
+	if !isOurs(path) {
+		return "", fmt.Errorf("%s does not begin as a state file does, so it is left alone: move it away yourself if it is one", path)
+	}
 	aside = path + ".damaged-" + now.Format("20060102-150405")
 	if _, err := os.Lstat(aside); err == nil {
 		return "", fmt.Errorf("set the damaged state file aside: %s is there already", aside)

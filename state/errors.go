@@ -41,13 +41,17 @@ func (e *VersionError) Error() string {
 type CorruptError struct {
 	Path string
 	What string // SQLite's words
+	Ours bool   // its first bytes are those of a state file
 	Err  error  // nil when a check has found it
 }
 
 // Error says what is wrong and how to make the file anew.
 func (e *CorruptError) Error() string {
+	if !e.Ours {
+		return fmt.Sprintf("%s is not an iksync state file or is damaged: name another with --state, or move it away to start anew (%s)", e.Path, e.What)
+	}
 	return fmt.Sprintf("state file %s is damaged (%s); it was left as it is. To make it anew from the library: iksync adopt --rebuild with the same --config, "+
-		"which keeps the damaged file under another name; then start again. If it is no state file at all, name another with --state", e.Path, e.What)
+		"which keeps the damaged file under another name; then start again", e.Path, e.What)
 }
 
 // Unwrap returns what lies beneath.

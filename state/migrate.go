@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 )
@@ -137,9 +139,24 @@ func copyInto(ctx context.Context, conn *sql.Conn, dst string) error {
 // describeOpen turns SQLite's error on first contact into one that says what to do.
 func describeOpen(path string, err error) error {
 	if notADatabase(err) {
-		return &CorruptError{Path: path, What: err.Error(), Err: err}
+		return &CorruptError{Path: path, What: err.Error(), Ours: isOurs(path), Err: err}
 	}
 	return fmt.Errorf("open state file %s: %w", path, err)
+}
+
+// isOurs reports whether a file begins as a state file does: with SQLite's header
+// and our mark in it.
+func isOurs(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var header [72]byte
+	if _, err := io.ReadFull(f, header[:]); err != nil {
+		return false
+	}
+	return string(header[:16]) == "SQLite format 3\x00" && binary.BigEndian.Uint32(header[68:]) == applicationID
 }
 
 // querier is what a connection, a pool and a transaction have in common.

@@ -252,12 +252,12 @@ func TestOpenRefusesWhatIsNotItsOwnAndLeavesItByteForByte(t *testing.T) {
 			if err := os.WriteFile(path, []byte(strings.Repeat("notes of a photographer\n", 50)), 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, "is damaged (file is not a database); it was left as it is", ""},
+		}, "not an iksync state file or is damaged", ""},
 		{"a short text file", func(t *testing.T, path string) {
 			if err := os.WriteFile(path, []byte("hello\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, "is damaged (file is not a database); it was left as it is", ""},
+		}, "not an iksync state file or is damaged", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "state.db")

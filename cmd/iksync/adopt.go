@@ -146,7 +146,7 @@ func (a *adopt) setAside(ctx context.Context, path string) error {
 		}
 		fmt.Fprintf(a.err, "iksync: state file %s is sound, or new: it is used as it is\n", path)
 		return nil
-	case !errors.As(err, &corrupt):
+	case !errors.As(err, &corrupt) || !corrupt.Ours:
 		return nil // told when it is opened
 	}
 	aside, err := state.SetAside(path, time.Now())

@@ -117,6 +117,10 @@ func CheckURL(raw string) error {
 }
 
 func parseURL(raw string) (*url.URL, error) {
+	if strings.Contains(raw, "private_") {
+		// Without a colon behind it a key with a slash in it is read as host and path.
+		return nil, errors.New("a URL with what looks like the private key in it is not taken: the private key is set apart from the URLs")
+	}
 	u, err := url.Parse(raw)
 	if err != nil {
 		// The URL is left out: the private key may have been put into it.

@@ -35,7 +35,7 @@ func takeOut(text []byte, s string) []byte {
 	from := 0 // what is before it is in out
 	for i := 0; i < len(text); {
 		n := 0
-		if c := text[i]; c == s[0] || c == '\\' || c >= utf8.RuneSelf {
+		if c := text[i]; c == s[0] || c == '\\' || c == '%' || c >= utf8.RuneSelf {
 			n = leading(text[i:], s)
 		}
 		if n == 0 {
@@ -45,9 +45,7 @@ func takeOut(text []byte, s string) []byte {
 		out = append(append(out, text[from:i]...), redacted...)
 		i += n
 		for n > 0 { // the "=" at the end
-			if n = leading(text[i:], "="); n == 0 {
-				n = leading(text[i:], "%3D")
-			}
+			n = leading(text[i:], "=")
 			i += n
 		}
 		from = i
@@ -77,6 +75,11 @@ func leading(text []byte, s string) int {
 		if r == 'u' && escapes > 0 && len(text) >= n+5 {
 			if code, err := strconv.ParseUint(string(text[n+1:n+5]), 16, 16); err == nil {
 				r, size = rune(code), 5
+			}
+		}
+		if r == '%' && want != '%' && len(text) >= n+3 { // as in a URL
+			if code, err := strconv.ParseUint(string(text[n+1:n+3]), 16, 8); err == nil {
+				r, size = rune(code), 3
 			}
 		}
 		if r != want || size == 0 {
