@@ -90,13 +90,13 @@ func (g *gate) note(now time.Time, e *imagekit.Error) (news bool) {
 }
 
 // unreachable notes that no connection could be made and closes the gate, longer
-// each time. Workers that failed while it was closed already add nothing. It
-// returns how many times in a row that has been.
+// each time. It returns how many times in a row that has been; 0 for workers that
+// failed while it was closed already: they add nothing.
 func (g *gate) unreachable(now time.Time, e *imagekit.Error) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if now.Before(g.until) {
-		return g.offline
+		return 0
 	}
 	g.until = now.Add(backoff(g.offline, firstPause, longPause))
 	g.offline++
