@@ -5,8 +5,6 @@ import (
 	"io"
 	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // Rates says how many bytes a second may be sent, by the time of day. The zero
@@ -37,16 +35,16 @@ func (r *Rates) At(t time.Time) int64 {
 // Bandwidth limits what all uploads together send. Make it with NewBandwidth. It
 // may be changed while they are on their way.
 type Bandwidth struct {
-	limiter *rate.Limiter
-
-	mu    sync.Mutex
-	rates Rates
-	now   int64 // what the limiter is set to; 0 is no limit
+	mu      sync.Mutex
+	rates   Rates
+	now     int64         // bytes a second; 0 is no limit
+	next    time.Time     // when all that was read is sent at that rate
+	changed chan struct{} // closed when that rate is another
 }
 
 // NewBandwidth returns a limit.
 func NewBandwidth(r Rates) *Bandwidth {
-	b := &Bandwidth{limiter: rate.NewLimiter(rate.Inf, maxPiece)}
+	b := &Bandwidth{changed: make(chan struct{})}
 	b.Set(r)
 	return b
 }
@@ -72,15 +70,29 @@ func (b *Bandwidth) Rate() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if want := b.rates.At(now); want != b.now {
-		b.now = want
-		limit := rate.Inf
-		if want > 0 {
-			limit = rate.Limit(want)
-			b.limiter.SetBurstAt(now, piece(want))
-		}
-		b.limiter.SetLimitAt(now, limit)
+		// What waits has been read at the rate that was: it goes at once. At a slow
+		// one it would hold all uploads up for so long that they count as stalled.
+		b.now, b.next = want, now
+		close(b.changed)
+		b.changed = make(chan struct{})
 	}
 	return b.now
+}
+
+// turn is when n bytes that were read at a rate may be sent; changed is closed when
+// they need not wait for it. The zero time is at once.
+func (b *Bandwidth) turn(n int, limit int64) (at time.Time, changed <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.now != limit {
+		return time.Time{}, nil
+	}
+	// Who comes a little late has not lost that time.
+	if late := time.Now().Add(-time.Second / piecesPerSecond); b.next.Before(late) {
+		b.next = late
+	}
+	b.next = b.next.Add(time.Duration(n) * time.Second / time.Duration(limit))
+	return b.next, b.changed
 }
 
 // throttled reads no faster than b allows.
@@ -90,24 +102,25 @@ type throttled struct {
 	b   *Bandwidth
 }
 
-// Read reads a piece, once it may be sent.
+// Read reads a piece, and returns once it may be sent.
 func (t *throttled) Read(p []byte) (int, error) {
 	limit := t.b.Rate()
 	if limit == 0 {
 		return t.r.Read(p)
 	}
-	p = p[:min(len(p), piece(limit))]
-	n, err := t.r.Read(p)
-	for left := n; left > 0; {
-		some := min(left, t.b.limiter.Burst())
-		switch t.b.limiter.WaitN(t.ctx, some) {
-		case nil:
-			left -= some
-		default:
-			if t.ctx.Err() != nil {
-				return 0, t.ctx.Err()
-			} // else the limit was made smaller just now
-		}
+	n, err := t.r.Read(p[:min(len(p), piece(limit))])
+	at, changed := t.b.turn(n, limit)
+	wait := time.Until(at)
+	if wait <= 0 {
+		return n, err
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-changed:
+	case <-t.ctx.Done():
+		return 0, t.ctx.Err()
 	}
 	return n, err
 }
