@@ -129,6 +129,7 @@ type Pool struct {
 
 	mu       sync.Mutex
 	working  map[int64]*queue.Job // claimed and not finished, by job id
+	claims   map[int64]int        // of each of them: one may be claimed again before its end is told
 	contents map[int64]state.Hash // what is being sent, where duplicates are looked for
 	fatal    error                // why the pool ends early
 	failed   chan struct{}        // closed with fatal
@@ -150,6 +151,7 @@ func New(db *state.DB, q *queue.Queue, o Options) *Pool {
 		roots:    make(map[int64]*Root, len(o.Roots)),
 		changed:  make(chan struct{}, 1),
 		working:  make(map[int64]*queue.Job),
+		claims:   make(map[int64]int),
 		folders:  make(map[string]bool),
 		contents: make(map[int64]state.Hash),
 		failed:   make(chan struct{}),
@@ -395,14 +397,18 @@ func (p *Pool) begin(jobs []queue.Job) {
 	defer p.mu.Unlock()
 	for i := range jobs {
 		p.working[jobs[i].ID] = &jobs[i]
+		p.claims[jobs[i].ID]++
 	}
 }
 
 // end is called when a job's outcome is on disk.
 func (p *Pool) end(job *queue.Job) {
 	p.mu.Lock()
-	delete(p.working, job.ID)
-	delete(p.contents, job.ID)
+	if p.claims[job.ID]--; p.claims[job.ID] <= 0 {
+		delete(p.claims, job.ID)
+		delete(p.working, job.ID)
+		delete(p.contents, job.ID)
+	}
 	p.mu.Unlock()
 	p.poke()
 }
