@@ -71,7 +71,7 @@ func TestAFileIsGivenUpAfterItsAttempts(t *testing.T) {
 	r.server.SetFaults(emulator.Faults{Rules: []emulator.Fault{{Endpoint: "upload", Action: emulator.ActionStatus, Status: 503}}})
 	r.write("a.txt", "a")
 	r.enqueue("a.txt")
-	if stats := r.drain(); stats.Failed != 1 || stats.Requests != 3 || stats.Retries != 2 {
+	if stats := r.drain(); stats.Failed != 1 || stats.Requests != 5 || stats.Retries != 2 {
 		t.Fatalf("stats %+v", stats)
 	}
 	if item := r.jobs(queue.Failed)["a.txt"]; item.Class != "transient" {
