@@ -198,7 +198,7 @@ func (q *Queue) Hold(job *Job, st state.Stat, class, reason string, done func(er
 				size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9, updated_at = ?10 WHERE id = ?1 AND gen = ?2 AND leased = ?11`,
 			job.ID, job.Gen, class, reason, st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), q.now().UnixMilli(), job.lease)
 		if err == nil && n == 0 {
-			err = tx.Exec(again, 0, job.ID, job.lease)
+			err = tx.Exec(again, -max(unsure(job, Failure{}), -unsure(job, Failure{})), job.ID, job.lease)
 			q.notify()
 		}
 		if err != nil {

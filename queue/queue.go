@@ -77,6 +77,8 @@ type Job struct {
 	Displaced bool // the record was of another inode: perhaps that file is elsewhere by now
 	Hash      state.Hash
 	VersionID string
+	// Began is when the attempt began, for who makes it.
+	Began time.Time
 	lease     int64 // the claim's token
 }
 

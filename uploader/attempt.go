@@ -26,6 +26,7 @@ var errNotRegular = errors.New("it is not a regular file any more")
 
 // attempt runs one attempt of a job and finishes it.
 func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
+	job.Began = time.Now()
 	p.stats.inFlight.Add(1)
 	defer p.stats.inFlight.Add(-1)
 	if p.failure() != nil || ctx.Err() != nil {
@@ -48,7 +49,7 @@ func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
 	}
 	file, st, err := open(root, job)
 	if err != nil {
-		if (errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotRegular)) && !job.Unsure.IsZero() && !job.Recorded && !root.away() {
+		if (gone(err) || errors.Is(err, errNotRegular)) && !job.Unsure.IsZero() && !job.Recorded && !root.away() {
 			p.adoptOrphan(ctx, job)
 			return
 		}
@@ -282,7 +283,7 @@ func (p *Pool) record(job *queue.Job, asset *imagekit.Asset, st state.Stat, sum 
 	if asset.FilePath != job.RemotePath {
 		p.stats.noteMismatch(Mismatch{RootID: job.RootID, Path: job.Path, Asked: job.RemotePath, Given: asset.FilePath})
 	}
-	p.reached(true)
+	p.reached(job, true)
 	p.o.Log.Debug("uploaded", zap.String("path", job.Path), zap.String("remote_path", asset.FilePath), zap.String("file_id", asset.FileID), zap.Int64("bytes", st.Size))
 	p.stats.uploaded.Add(1)
 	p.stats.uploadedBytes.Add(st.Size)

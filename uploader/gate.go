@@ -31,6 +31,7 @@ type gate struct {
 	mu      sync.Mutex
 	until   time.Time
 	broken  *Breaker // nil while nothing is wrong with the account, the key or the way to ImageKit
+	probe   int64    // the job that is tried while it is broken; 0 when none is
 	offline int      // pauses in a row without an answer from ImageKit
 }
 
@@ -41,11 +42,36 @@ func (g *gate) closedFor(now time.Time) time.Duration {
 	return g.until.Sub(now)
 }
 
-// probing reports whether one job at a time is to be tried.
-func (g *gate) probing() bool {
+// room returns how many of n jobs may be claimed: one at a time while something is
+// wrong.
+func (g *gate) room(n int) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.broken != nil
+	switch {
+	case g.broken == nil:
+		return n
+	case g.probe != 0:
+		return 0
+	}
+	return min(n, 1)
+}
+
+// claimed notes a job that was claimed.
+func (g *gate) claimed(job int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.broken != nil {
+		g.probe = job
+	}
+}
+
+// ended notes that a job was worked on.
+func (g *gate) ended(job int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.probe == job {
+		g.probe = 0
+	}
 }
 
 // state returns why all uploads wait; nil when they don't.
@@ -104,14 +130,14 @@ func (g *gate) unreachable(now time.Time, e *imagekit.Error) int {
 	return g.offline
 }
 
-// reached notes an answer. sound is one that shows that the account and the key
-// are accepted. It returns what is over with that; nil when nothing was wrong.
-func (g *gate) reached(sound bool) *Breaker {
+// reached notes an answer to what began at a time. sound is one that shows that the
+// account and the key are accepted. It returns what is over with that; nil when nothing was wrong.
+func (g *gate) reached(sound bool, began time.Time) *Breaker {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.offline = 0
 	before := g.broken
-	if before == nil || !sound && before.Class != imagekit.Offline {
+	if before == nil || before.Class != imagekit.Offline && (!sound || began.Before(before.Since)) {
 		return nil
 	}
 	g.broken = nil

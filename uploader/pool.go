@@ -266,10 +266,7 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 		wait := p.gate.closedFor(time.Now())
 		if wait <= 0 {
 			free := cap(jobs) - len(jobs)
-			most := free
-			if p.gate.probing() {
-				most = max(0, 1-p.inFlight())
-			}
+			most := p.gate.room(free)
 			if free >= cap(jobs)/2 && most > 0 {
 				last := closing && p.inFlight() == 0
 				claimed, next, err := p.q.ClaimMixed(context.Background(), p.open(), most, p.bigRoom(), lease)
@@ -279,6 +276,7 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 				}
 				p.begin(claimed)
 				for _, job := range claimed {
+					p.gate.claimed(job.ID)
 					jobs <- job
 				}
 				if len(claimed) > 0 {
@@ -408,6 +406,7 @@ func (p *Pool) end(job *queue.Job) {
 		delete(p.claims, job.ID)
 		delete(p.working, job.ID)
 		delete(p.contents, job.ID)
+		p.gate.ended(job.ID)
 	}
 	p.mu.Unlock()
 	p.poke()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -40,10 +41,10 @@ func (p *Pool) settle(ctx context.Context, job *queue.Job, err error) {
 	case errors.Is(err, errState):
 		p.fail(err)
 		p.giveBack(job)
-	case errors.Is(err, fs.ErrNotExist) && p.absent(job):
+	case gone(err) && p.absent(job):
 		// The file's absence says nothing while its root is not there.
 		p.put(job, queue.Failure{Free: true, NotBefore: now.Add(firstRetry)})
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNotRegular):
+	case gone(err), errors.Is(err, errNotRegular):
 		p.stats.vanished.Add(1)
 		p.q.Drop(job, p.done(job))
 	case errors.Is(err, errChanged):
@@ -56,6 +57,11 @@ func (p *Pool) settle(ctx context.Context, job *queue.Job, err error) {
 	}
 }
 
+// gone reports whether err says that nothing is at a path.
+func gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}
+
 // settleChanged lets a file that changed while it was sent settle. What was stored of
 // it, if anything, is recorded, so that its fileId is known whatever becomes of
 // the file.
@@ -65,10 +71,10 @@ func (p *Pool) settleChanged(job *queue.Job, stored *state.File) {
 		NotBefore: time.Now().Add(max(changedRetry, backoff(job.Attempts, changedRetry, longestRetry)))})
 }
 
-// reached notes that ImageKit answered; sound is that it accepts the account and
-// the key.
-func (p *Pool) reached(sound bool) {
-	if over := p.gate.reached(sound); over != nil {
+// reached notes that ImageKit answered to a job; sound is that it accepts the
+// account and the key.
+func (p *Pool) reached(job *queue.Job, sound bool) {
+	if over := p.gate.reached(sound, job.Began); over != nil {
 		p.o.Log.Info("uploads go on: ImageKit answers as it should again", zap.Stringer("class", over.Class), zap.Duration("after", time.Since(over.Since)))
 	}
 }
@@ -93,7 +99,7 @@ func (p *Pool) refusedAll(e *imagekit.Error, now time.Time) {
 func (p *Pool) settleAPI(job *queue.Job, e *imagekit.Error, now time.Time) {
 	f := queue.Failure{Class: e.Class.String(), Reason: reason(e), RequestID: e.RequestID, Accepted: job.Accepted, Doubt: job.Recorded && e.Ambiguous && e.Op == "upload"}
 	if e.Class != imagekit.Offline {
-		p.reached(e.Class == imagekit.File || e.Class == imagekit.FileThrottled)
+		p.reached(job, e.Class == imagekit.File || e.Class == imagekit.FileThrottled)
 	}
 	switch e.Class {
 	case imagekit.Account, imagekit.Credentials:
