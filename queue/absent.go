@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"iksync/state"
+	"iksync/state/failpoint"
 )
 
 // Absent is a recorded path whose file is not there, or not wanted, any more.
@@ -52,7 +53,7 @@ func (q *Queue) MarkAbsent(ctx context.Context, rootID int64, absent []Absent) e
 				return fmt.Errorf("note that %q is %s: %w", a.Path, a.Why, err)
 			}
 		}
-		return nil
+		return failpoint.Hit(failpoint.MarkAbsentCommit)
 	})
 }
 
@@ -65,7 +66,7 @@ func (q *Queue) MarkPresent(ctx context.Context, rootID int64, paths []string) e
 				return fmt.Errorf("note that %q is there again: %w", path, err)
 			}
 		}
-		return nil
+		return failpoint.Hit(failpoint.MarkPresentCommit)
 	})
 }
 
@@ -93,6 +94,9 @@ func (q *Queue) Scanned(ctx context.Context, rootID int64, scan Scan) error {
 		if err != nil {
 			return err
 		}
+		if err := failpoint.Hit(failpoint.ScannedCommit); err != nil {
+			return err
+		}
 		same := known != nil && (len(known) == 0 || string(known) == string(scan.Identity))
 		if !same && (stranger || 2*scan.InStep < records) {
 			return tx.Exec(`UPDATE roots SET stranger = 1 WHERE id = ?`, rootID)
@@ -102,7 +106,7 @@ func (q *Queue) Scanned(ctx context.Context, rootID int64, scan Scan) error {
 	if err != nil {
 		return fmt.Errorf("note the scan of root %d: %w", rootID, err)
 	}
-	return nil
+	return failpoint.Hit(failpoint.ScannedAfter)
 }
 
 const anotherDirectory = "the directory is not the one that was recorded: another disk, or made anew"

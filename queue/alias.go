@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"iksync/state"
+	"iksync/state/failpoint"
 )
 
 // IndexHashes makes the index that [Queue.SameContent] needs, if it is not there.
@@ -47,6 +48,9 @@ func (q *Queue) Alias(job *Job, st state.Stat, of *state.File, done func(error))
 			job.RootID, []byte(job.Path), of.ID, st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), job.RemotePath, of.Hash[:])
 		if err != nil {
 			return fmt.Errorf("record that %q is the same as %q: %w", job.Path, of.Path, err)
+		}
+		if err := failpoint.Hit(failpoint.AliasCommit); err != nil {
+			return err
 		}
 		if n == 0 { // the other has changed meanwhile
 			return q.fail(tx, job, Failure{Free: true})

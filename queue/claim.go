@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"iksync/state"
+	"iksync/state/failpoint"
 )
 
 // BigFile is from which size on (bytes) a job counts as one of a big file.
@@ -57,13 +58,16 @@ func (q *Queue) ClaimMixed(ctx context.Context, roots []int64, n, big int, lease
 		for i := range jobs {
 			jobs[i].lease = token
 		}
+		if err := failpoint.Hit(failpoint.ClaimCommit); err != nil {
+			return err
+		}
 		return tx.Exec(`UPDATE jobs SET leased = ?, not_before = ? WHERE id IN (SELECT value FROM json_each(?))`,
 			token, now.Add(lease).UnixMilli(), jobIDs(jobs))
 	})
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("claim jobs: %w", err)
 	}
-	return jobs, next, nil
+	return jobs, next, failpoint.Hit(failpoint.ClaimAfter)
 }
 
 // reserveAgain gives jobs another remote path whose own will not become free: a
@@ -406,6 +410,9 @@ const doubt = `UPDATE files SET mtime_ns = -9223372036854775808, ctime_ns = 0, i
 func (q *Queue) Recover(ctx context.Context) (int64, error) {
 	var n int64
 	err := q.db.Write(ctx, state.Durable, func(tx *state.Tx) (err error) {
+		if err := failpoint.Hit(failpoint.RecoverCommit); err != nil {
+			return err
+		}
 		// What the dead process has sent may have come, so the records of these don't
 		// tell any more what the library has: the files are sent again whatever they are by now.
 		if err := tx.Exec(doubt + ` WHERE id IN (SELECT f.id FROM jobs j CROSS JOIN files f ON f.root_id = j.root_id AND f.path = j.path WHERE j.leased <> 0)`); err != nil {
@@ -418,5 +425,5 @@ func (q *Queue) Recover(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("recover leases: %w", err)
 	}
-	return n, nil
+	return n, failpoint.Hit(failpoint.RecoverAfter)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"iksync/state"
+	"iksync/state/failpoint"
 )
 
 // maxAlternates bounds the search for a free remote path; each step has a
@@ -28,7 +29,7 @@ func (q *Queue) Enqueue(ctx context.Context, changes []Change) (Enqueued, error)
 				return fmt.Errorf("queue %q: %w", changes[i].Path, err)
 			}
 		}
-		return nil
+		return failpoint.Hit(failpoint.EnqueueCommit)
 	})
 	if err != nil {
 		return Enqueued{}, err
@@ -36,7 +37,7 @@ func (q *Queue) Enqueue(ctx context.Context, changes []Change) (Enqueued, error)
 	if result.Queued > 0 {
 		q.notify()
 	}
-	return result, nil
+	return result, failpoint.Hit(failpoint.EnqueueAfter)
 }
 
 // insertJob does nothing when the record or the job shows the change already,
@@ -168,6 +169,6 @@ func (q *Queue) Cancel(ctx context.Context, rootID int64, paths []string, before
 				return fmt.Errorf("look into the job of %q: %w", path, err)
 			}
 		}
-		return nil
+		return failpoint.Hit(failpoint.CancelCommit)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"iksync/state"
+	"iksync/state/failpoint"
 )
 
 // Each way to finish a job ends its lease. All return at once and call done
@@ -25,6 +26,9 @@ const again = `UPDATE jobs SET state = 0, leased = 0, not_before = 0, attempts =
 // restored.
 func (q *Queue) Complete(job *Job, file *state.File, done func(error)) {
 	q.db.WriteLater(state.Durable, func(tx *state.Tx) error {
+		if err := failpoint.Hit(failpoint.CompleteRecord); err != nil {
+			return err
+		}
 		var other int64
 		err := tx.QueryRow(`SELECT count(*) FROM files WHERE file_id = ? AND NOT (root_id = ? AND path = ?)`, file.FileID, file.RootID, []byte(file.Path)).Scan(&other)
 		if err == nil && other > 0 && file.RemotePath == job.RemotePath {
@@ -43,7 +47,13 @@ func (q *Queue) Complete(job *Job, file *state.File, done func(error)) {
 		if err != nil {
 			return err
 		}
-		return q.remove(tx, job)
+		if err := failpoint.Hit(failpoint.CompleteRemove); err != nil {
+			return err
+		}
+		if err := q.remove(tx, job); err != nil {
+			return err
+		}
+		return failpoint.Hit(failpoint.CompleteCommit)
 	}, done)
 }
 
@@ -54,13 +64,21 @@ func (q *Queue) Touch(job *Job, st state.Stat, done func(error)) {
 		if err := tx.TouchFile(job.RootID, job.Path, st, q.now()); err != nil {
 			return err
 		}
+		if err := failpoint.Hit(failpoint.TouchCommit); err != nil {
+			return err
+		}
 		return q.remove(tx, job)
 	}, done)
 }
 
 // Drop removes a job that has nothing to do any more: its file is gone.
 func (q *Queue) Drop(job *Job, done func(error)) {
-	q.db.WriteLater(state.Relaxed, func(tx *state.Tx) error { return q.remove(tx, job) }, done)
+	q.db.WriteLater(state.Relaxed, func(tx *state.Tx) error {
+		if err := failpoint.Hit(failpoint.DropCommit); err != nil {
+			return err
+		}
+		return q.remove(tx, job)
+	}, done)
 }
 
 func (q *Queue) remove(tx *state.Tx, job *Job) error {
@@ -156,6 +174,9 @@ func unsure(job *Job, f Failure) int64 {
 }
 
 func (q *Queue) fail(tx *state.Tx, job *Job, f Failure) error {
+	if err := failpoint.Hit(failpoint.FailCommit); err != nil {
+		return err
+	}
 	if f.Stored != nil {
 		// Where it lies on another path's asset, that path has the fileId already.
 		if err := tx.PutFile(f.Stored); err != nil && !errors.Is(err, state.ErrRemoteTaken) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"iksync/state"
+	"iksync/state/failpoint"
 )
 
 // IntentKind is what is about to be done in the library.
@@ -83,12 +84,12 @@ func (q *Queue) IntendAll(ctx context.Context, intents *[]*Intent) error {
 			written = append(written, i)
 		}
 		*intents = written
-		return nil
+		return failpoint.Hit(failpoint.IntendCommit)
 	})
 	if err != nil {
 		return fmt.Errorf("write down what is about to be done: %w", err)
 	}
-	return nil
+	return failpoint.Hit(failpoint.IntendAfter)
 }
 
 func insertIntent(tx *state.Tx, i *Intent, now time.Time) error {
@@ -155,13 +156,21 @@ func (q *Queue) Intents(ctx context.Context) ([]Intent, error) {
 func (q *Queue) NoteJob(ctx context.Context, i *Intent, job string) error {
 	i.Job = job
 	return q.settle(ctx, i, func(tx *state.Tx) error {
+		if err := failpoint.Hit(failpoint.NoteJobCommit); err != nil {
+			return err
+		}
 		return tx.Exec(`UPDATE intents SET job = ? WHERE id = ?`, job, i.ID)
 	})
 }
 
 // Forget removes an intent that came to nothing: the library is as it was.
 func (q *Queue) Forget(ctx context.Context, i *Intent) error {
-	return q.settle(ctx, i, func(tx *state.Tx) error { return dropIntent(tx, i) })
+	return q.settle(ctx, i, func(tx *state.Tx) error {
+		if err := failpoint.Hit(failpoint.ForgetCommit); err != nil {
+			return err
+		}
+		return dropIntent(tx, i)
+	})
 }
 
 func dropIntent(tx *state.Tx, i *Intent) error {
@@ -174,7 +183,7 @@ func (q *Queue) settle(ctx context.Context, i *Intent, fn func(tx *state.Tx) err
 		return fmt.Errorf("record what became of %s: %w", i.Source, err)
 	}
 	q.notify()
-	return nil
+	return failpoint.Hit(failpoint.SettleAfter)
 }
 
 // Location is where an asset is by ImageKit's own account.
@@ -195,6 +204,9 @@ func (q *Queue) Placed(ctx context.Context, i *Intent, at *Location) error {
 			return err
 		}
 		if err := place(tx, i.File, at); err != nil {
+			return err
+		}
+		if err := failpoint.Hit(failpoint.PlacedCommit); err != nil {
 			return err
 		}
 		return dropIntent(tx, i)
@@ -231,6 +243,9 @@ func (q *Queue) IsAstray(ctx context.Context, f *state.File) (bool, error) {
 // Settled notes that a record's asset stays where it is: it is astray no more.
 func (q *Queue) Settled(ctx context.Context, f *state.File) error {
 	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		if err := failpoint.Hit(failpoint.SettledCommit); err != nil {
+			return err
+		}
 		return tx.Exec(`UPDATE files SET astray = 0 WHERE id = ?`, f.ID)
 	})
 	if err != nil {
@@ -242,7 +257,12 @@ func (q *Queue) Settled(ctx context.Context, f *state.File) error {
 
 // Locate records where a record's asset is by now.
 func (q *Queue) Locate(ctx context.Context, file int64, at *Location) error {
-	return q.db.Write(ctx, state.Durable, func(tx *state.Tx) error { return place(tx, file, at) })
+	return q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
+		if err := failpoint.Hit(failpoint.LocateCommit); err != nil {
+			return err
+		}
+		return place(tx, file, at)
+	})
 }
 
 func place(tx *state.Tx, file int64, at *Location) error {
@@ -271,6 +291,9 @@ func (q *Queue) Lost(ctx context.Context, file int64) error {
 		if err := tx.Exec(`UPDATE jobs SET move = 0, donor = NULL WHERE donor = ?`, file); err != nil {
 			return err
 		}
+		if err := failpoint.Hit(failpoint.LostCommit); err != nil {
+			return err
+		}
 		return tx.Exec(`DELETE FROM files WHERE id = ?`, file) // and its intent with it
 	})
 	if err != nil {
@@ -287,6 +310,9 @@ const keepRemoved = 2 * 365 * 24 * time.Hour
 // (at is then where it is), and ends its record.
 func (q *Queue) Removed(ctx context.Context, i *Intent, at string) error {
 	return q.settle(ctx, i, func(tx *state.Tx) error {
+		if err := failpoint.Hit(failpoint.RemovedCommit); err != nil {
+			return err
+		}
 		err := tx.Exec(`INSERT INTO removed (root_id, path, file_id, remote_path, trash_path, size, hash, approved, removed_at)
 			SELECT root_id, path, file_id, remote_path, ?2, size, hash, ?3, ?4 FROM files WHERE id = ?1`, i.File, at, i.Approved, q.now().UnixMilli())
 		if err == nil { // two for one, so that the table does not grow for ever
@@ -334,6 +360,9 @@ func (q *Queue) HasMoves(ctx context.Context, roots []int64) (has bool, err erro
 // path; false when there is none.
 func (q *Queue) Identify(ctx context.Context, remote string, at *Location) (found bool, err error) {
 	err = q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
+		if err := failpoint.Hit(failpoint.IdentifyCommit); err != nil {
+			return err
+		}
 		n, err := tx.ExecRows(`UPDATE files SET file_id = ?, version_id = ? WHERE remote_path = ?`, at.FileID, at.VersionID, remote)
 		if found = n > 0; err != nil || !found || len(at.Response) == 0 {
 			return err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"iksync/state"
+	"iksync/state/failpoint"
 )
 
 // Move is a job whose file is, by what the file system says, that of another
@@ -125,6 +126,9 @@ func (q *Queue) ToUpload(ctx context.Context, m *Move) error {
 		if err != nil {
 			return err
 		}
+		if err := failpoint.Hit(failpoint.ToUploadCommit); err != nil {
+			return err
+		}
 		return tx.Exec(`UPDATE jobs SET move = 0, donor = NULL, not_before = 0, attempts = 0, class = '', reason = '', request_id = '', remote_path = ?
 			WHERE id = ? AND move <> 0 AND leased = 0`, remote, m.JobID)
 	})
@@ -140,6 +144,9 @@ func (q *Queue) ToUpload(ctx context.Context, m *Move) error {
 func (q *Queue) Decide(ctx context.Context, m *Move) error {
 	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		if err := tx.Exec(`UPDATE jobs SET move = 2 WHERE id = ? AND move = 1`, m.JobID); err != nil {
+			return err
+		}
+		if err := failpoint.Hit(failpoint.DecideCommit); err != nil {
 			return err
 		}
 		dir, from := path.Dir(m.Path), path.Dir(m.Donor.Path)
@@ -205,13 +212,13 @@ func (q *Queue) Relabel(ctx context.Context, moves []*Move) error {
 				return fmt.Errorf("%q: %w", m.Path, err)
 			}
 		}
-		return nil
+		return failpoint.Hit(failpoint.RelabelCommit)
 	})
 	if err != nil {
 		return fmt.Errorf("record where files were moved to: %w", err)
 	}
 	q.notify()
-	return nil
+	return failpoint.Hit(failpoint.RelabelAfter)
 }
 
 // arrived removes the job of a path that has a record by now, if that shows the

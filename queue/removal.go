@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"iksync/state"
+	"iksync/state/failpoint"
 )
 
 // brakeOver is the time over which removals are counted for the brake.
@@ -51,6 +52,9 @@ const dueWhere = ` FROM files f JOIN roots r ON r.id = f.root_id
 // an hour.
 func (q *Queue) Due(ctx context.Context, r Removal) (due Due, err error) {
 	err = q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
+		if err := failpoint.Hit(failpoint.DueCommit); err != nil {
+			return err
+		}
 		due = Due{}
 		now := q.now()
 		before := now.Add(-r.After).UnixMilli()

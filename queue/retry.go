@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"iksync/state"
+	"iksync/state/failpoint"
 )
 
 // Selection says which of the failing jobs are meant. A job is failing when it is
@@ -44,6 +45,9 @@ func (q *Queue) Retry(ctx context.Context, s Selection) (n int64, err error) {
 		return 0, fmt.Errorf("retry failing jobs: %w", err)
 	}
 	err = q.db.Write(ctx, state.Durable, func(tx *state.Tx) (err error) {
+		if err := failpoint.Hit(failpoint.RetryCommit); err != nil {
+			return err
+		}
 		n, err = tx.ExecRows(`UPDATE jobs SET state = 0, attempts = 0, not_before = 0 WHERE`+selected, args...)
 		return err
 	})

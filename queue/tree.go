@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"iksync/state"
+	"iksync/state/failpoint"
 )
 
 // Tree is a directory whose files are all elsewhere by now: in another directory.
@@ -107,6 +108,9 @@ func (q *Queue) MovedTree(ctx context.Context, i, then *Intent, where func(f *st
 					return err
 				}
 			}
+			if err := failpoint.Hit(failpoint.MovedTreeCommit); err != nil {
+				return err
+			}
 			return dropIntent(tx, i)
 		}
 	})
@@ -175,6 +179,9 @@ func (q *Queue) FilesUnder(ctx context.Context, folder string) iter.Seq2[*state.
 // whether it was not there before.
 func (q *Queue) NoteFolder(ctx context.Context, folder string, made bool) error {
 	return q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		if err := failpoint.Hit(failpoint.NoteFolderCommit); err != nil {
+			return err
+		}
 		return tx.Exec(`INSERT INTO folders (path, made) VALUES (?, ?) ON CONFLICT (path) DO NOTHING`, folder, made)
 	})
 }
@@ -193,6 +200,9 @@ func (q *Queue) MadeFolder(ctx context.Context, folder string) (bool, error) {
 // ForgetFolder notes that a folder is no more.
 func (q *Queue) ForgetFolder(ctx context.Context, folder string) error {
 	return q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		if err := failpoint.Hit(failpoint.ForgetFolderCommit); err != nil {
+			return err
+		}
 		return tx.Exec(`DELETE FROM folders WHERE path = ?`, folder)
 	})
 }

@@ -10,6 +10,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"iksync/state/failpoint"
 )
 
 // applicationID marks a SQLite file as iksync's ("iksy").
@@ -30,17 +32,29 @@ func migrate(ctx context.Context, conn *sql.Conn, path string) error {
 		return nil
 	}
 	if have > 0 {
+		if err := failpoint.Hit(failpoint.MigrateBackup); err != nil {
+			return err
+		}
 		if err := backup(ctx, conn, fmt.Sprintf("%s.schema%d.bak", path, have)); err != nil {
+			return err
+		}
+		if err := failpoint.Hit(failpoint.MigrateBackedUp); err != nil {
 			return err
 		}
 	}
 	for i := have; i < len(steps); i++ {
+		if err := failpoint.Hit(failpoint.MigrateStep); err != nil {
+			return err
+		}
 		script, err := migrations.ReadFile(steps[i])
 		if err != nil {
 			return fmt.Errorf("read migration %s: %w", steps[i], err)
 		}
 		if err := apply(ctx, conn, string(script), i+1); err != nil {
 			return fmt.Errorf("bring state file %s to schema %d: %w", path, i+1, err)
+		}
+		if err := failpoint.Hit(failpoint.MigrateStepAfter); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -104,6 +118,9 @@ func apply(ctx context.Context, conn *sql.Conn, script string, version int) erro
 	// PRAGMA takes no parameters; both values are numbers of ours.
 	marks := fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, version)
 	if _, err := tx.ExecContext(ctx, marks); err != nil {
+		return err
+	}
+	if err := failpoint.Hit(failpoint.MigrateStepCommit); err != nil {
 		return err
 	}
 	return tx.Commit()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"iksync/state/failpoint"
 )
 
 // Root is a local directory that is mirrored into a remote folder.
@@ -19,6 +21,9 @@ type Root struct {
 func (db *DB) EnsureRoot(ctx context.Context, path, folder string) (Root, error) {
 	root := Root{Path: path, Folder: folder}
 	err := db.Write(ctx, Durable, func(tx *Tx) error {
+		if err := failpoint.Hit(failpoint.RootCommit); err != nil {
+			return err
+		}
 		return tx.QueryRow(`INSERT INTO roots (path, folder, created_at) VALUES (?1, ?2, ?3)
 			ON CONFLICT (path) DO UPDATE SET folder = ?2 RETURNING id`,
 			[]byte(path), folder, time.Now().UnixMilli()).Scan(&root.ID)

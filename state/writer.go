@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"iksync/state/failpoint"
 )
 
 // Durability says what a committed operation must survive.
@@ -299,12 +301,12 @@ func (w *writer) sync() {
 	if len(w.unsynced) == 0 {
 		return
 	}
-	nothing := &operation{run: func(*Tx) error { return nil }}
+	nothing := &operation{run: func(*Tx) error { return failpoint.Hit(failpoint.StateSync) }}
 	if err := w.insist([]*operation{nothing}); err != nil {
 		w.settled(fmt.Errorf("sync the state file: %w", err))
 		return
 	}
-	w.settled(nil)
+	w.settled(failpoint.Hit(failpoint.StateSynced))
 }
 
 // transact runs the batch in one transaction. It is synced when an operation
@@ -341,10 +343,13 @@ func (w *writer) transact(batch []*operation) (err error) {
 			return fmt.Errorf("sync the state file: %w", err)
 		}
 	}
+	if err := failpoint.Hit(failpoint.StateCommit); err != nil {
+		return err
+	}
 	if err := tx.Exec("COMMIT"); err != nil {
 		return fmt.Errorf("commit to the state file: %w", err)
 	}
-	return nil
+	return failpoint.Hit(failpoint.StateCommitted)
 }
 
 func (w *writer) setSynchronous(d Durability) error {

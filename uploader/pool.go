@@ -160,7 +160,7 @@ func New(db *state.DB, q *queue.Queue, o Options) *Pool {
 	p.window = newWindow(o.Workers)
 	p.mover = newMover(p)
 	if o.Client != nil {
-		p.library = o.Client
+		p.library = managed(o.Client)
 	}
 	for i := range o.Roots {
 		p.roots[o.Roots[i].ID] = &o.Roots[i]
