@@ -129,6 +129,7 @@ type movesProgram struct {
 	policies [2][2]string // of each root: delete, filtered
 	newIDs   bool
 	lag, job time.Duration
+	more     string // configuration of each root
 	rounds   []movesRound
 }
 
@@ -333,7 +334,8 @@ type movesRun struct {
 	url     string
 	config  string
 	state   string
-	orphans bool // an upload may have been in flight whose file is gone
+	env     []string // of the backfills
+	orphans bool     // an upload may have been in flight whose file is gone
 	output  string
 	sent    int64 // bytes, in rounds without kills and faults
 	needed  int64
@@ -472,8 +474,8 @@ func (m *movesRun) configure() error {
 		exclude += `, "*.raw"`
 	}
 	for i, root := range m.trees.roots {
-		fmt.Fprintf(&b, "  - path: %s\n    folder: /%s\n    junk: false\n    exclude: [%s]\n    delete: %s\n    filtered: %s\n    delete_after: 0s\n    max_delete: \"1000000\"\n",
-			m.trees.abs(root), root, exclude, m.program.policies[i][0], m.program.policies[i][1])
+		fmt.Fprintf(&b, "  - path: %s\n    folder: /%s\n    junk: false\n    exclude: [%s]\n    delete: %s\n    filtered: %s\n    delete_after: 0s\n    max_delete: \"1000000\"\n%s",
+			m.trees.abs(root), root, exclude, m.program.policies[i][0], m.program.policies[i][1], m.program.more)
 	}
 	return os.WriteFile(m.config, []byte(b.String()), 0o600)
 }
@@ -489,6 +491,7 @@ func (m *movesRun) backfill(ctx context.Context, kill, how int) (int, error) {
 	cmd := exec.CommandContext(ctx, path, "backfill", "--config", m.config, "--no-progress")
 	cmd.Env = append(os.Environ(), "IMAGEKIT_PRIVATE_KEY=k", "NO_PROXY=*", "IKSYNC_UPLOAD_URL="+m.url+"/api/v1/files/upload",
 		"IKSYNC_API_URL="+m.url+"/v1", "IKSYNC_STATE="+m.state, "GORACE="+raceOptions)
+	cmd.Env = append(cmd.Env, m.env...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
