@@ -1,7 +1,8 @@
 package failpoint
 
-// The failpoints, by where they are: "commit" is inside a transaction, right before
-// it is committed, and "after" is right after it.
+// The failpoints, by where they are: "commit" is inside a transaction, whose commit
+// has not happened; "after" is right after it. Those of the uploader are before and
+// after a request, before its answer is used.
 const (
 	// state
 	MigrateBackup       = "state.migrate.backup"
