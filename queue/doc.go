@@ -58,7 +58,9 @@
 //     and nothing is sent into a folder that is moved or removed
 //     (TestAFileQueuedWhileAFolderIsMovedStaysWhereItIs).
 //  11. At the start every intent is looked into before anything is moved or removed
-//     (TestAMoveSurvivesBeingStoppedRightAfterACallWasDone).
+//     (TestAMoveSurvivesBeingStoppedRightAfterACallWasDone). One whose call was broken
+//     off stays until then, since the library may do it yet
+//     (TestAMoveThatIsDoneAfterThePoolHasStoppedIsUndoneWithItsFile).
 //  12. A record gets its new local path, and the job of the move ends, in one
 //     transaction after its asset has arrived; files that changed places do so together
 //     (TestRecordsChangePlacesInOneTransaction). A change that came meanwhile stays a
@@ -91,15 +93,17 @@
 //     in its place nothing is due, whatever was approved or absent before
 //     (TestNothingIsDueWhileAnotherDirectoryIsInPlaceOfTheRoot,
 //     TestWhatWasApprovedStaysWhileAnotherDirectoryIsInPlaceOfTheRoot).
-//  19. No fileId is of two records, and no remote path: the asset that is recorded first
-//     keeps its record (TestARemotePathBelongsToOneLocalPathOfAllRoots,
-//     TestAnAssetIsNotPlacedWhereAnotherRecordIs, TestFailpoints).
+//  19. No remote path is of two records: an asset is not recorded where that of another
+//     record is (TestARemotePathBelongsToOneLocalPathOfAllRoots,
+//     TestAnAssetIsNotPlacedWhereAnotherRecordIs); nor does a fileId get into two
+//     (TestMovesFollowTheTree, TestFailpoints).
 //
 // Copies:
 //
 //  20. A copy under another name is made in a staging folder that an intent names, which
-//     is removed with all that is in it before the intent is
-//     (TestFailpoints, "copies").
+//     is removed with all that is in it before the intent is (TestFailpoints, "copies"),
+//     and not while the copy may still come
+//     (TestACopyThatIsDoneAfterThePoolHasStoppedIsRemoved).
 //  21. An alias is recorded, and its job removed, in one transaction that finds the other
 //     record with that content still (TestFailpoints, "same").
 package queue

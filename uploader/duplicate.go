@@ -158,6 +158,9 @@ func (p *Pool) copyAs(ctx context.Context, source, folder, name string) (err err
 			err = p.library.Move(ctx, path.Join(staging, name), folder)
 		}
 	}
+	if err != nil && ctx.Err() != nil {
+		return err // broken off, a copy may come yet: the intent stays, and its folder is removed at the next start
+	}
 	return errors.Join(err, p.unstage(context.WithoutCancel(ctx), i))
 }
 

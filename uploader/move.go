@@ -255,6 +255,9 @@ func (m *mover) stepTowards(ctx context.Context, f *state.File, target string) e
 			}
 		}
 	}
+	if err != nil && ctx.Err() != nil {
+		return err // broken off, it may be done yet: the intent stays, and is looked into at the next start
+	}
 	before := f.RemotePath
 	if settled := m.settleFile(ctx, i, f); settled != nil {
 		return settled

@@ -193,6 +193,9 @@ func (m *mover) trash(ctx context.Context, i *queue.Intent) (bool, error) {
 		return false, err
 	}
 	callErr := m.p.library.Move(ctx, i.Source, path.Dir(i.Target))
+	if callErr != nil && ctx.Err() != nil {
+		return false, callErr // it may be done yet: the intent stays
+	}
 	err = m.settleFile(ctx, i, f)
 	if err == nil && callErr == nil {
 		m.p.toldRemoval(i, f)
