@@ -12,6 +12,7 @@ import (
 
 	"iksync/uploader"
 	"iksync/uploader/emulator"
+	"iksync/watcher"
 )
 
 // lateUntil runs a pool that is stopped at its first request that fits; the library
@@ -95,5 +96,23 @@ func TestACopyThatIsDoneAfterThePoolHasStoppedIsRemoved(t *testing.T) {
 	o.Grace = 0
 	m.lateUntil(o, func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/files/copy") })
 	m.sync()
+	m.verify()
+}
+
+func TestAFileThatGoesToTheTrashAfterThePoolHasStoppedIsSentAgain(t *testing.T) {
+	t.Parallel()
+	m := newMirror(t, emulator.Behaviour{})
+	before := m.synced("a.txt", "kept.txt")
+	m.rm("a.txt")
+	m.scan()
+	o := m.options()
+	o.Roots[0].Removal = uploader.Removal{Gone: uploader.Trash, TrashFolder: "/trash", MaxFiles: 10}
+	o.Roots[0].Identity = func() ([]byte, error) { return watcher.Identity(m.dir) }
+	m.lateUntil(o, func(r *http.Request) bool { return endpoint(r) == "move" })
+	m.write("a.txt") // it is back
+	m.note(before["a.txt"].FileID)
+	if stats := m.sync(); stats.Uploaded != 1 {
+		t.Errorf("stats %+v", stats)
+	}
 	m.verify()
 }
