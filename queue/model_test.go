@@ -266,6 +266,7 @@ func TestTheQueueBehavesAsItsModel(t *testing.T) {
 				if !m.superseded(job) {
 					m.jobs[job.Path].state, m.jobs[job.Path].waits = queue.Held, false
 				}
+				m.jobs[job.Path].unsure = !job.Unsure.IsZero()
 			},
 			"workers give their jobs back": func(rt *rapid.T) {
 				check(f.q.Release(t.Context(), m.claimed))
