@@ -79,7 +79,7 @@ type Job struct {
 	VersionID string
 	// Began is when the attempt began, for who makes it.
 	Began time.Time
-	lease     int64 // the claim's token
+	lease int64 // the claim's token
 }
 
 // Change is a difference between the disk and the records: a job to be.
