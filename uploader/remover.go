@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -209,56 +210,89 @@ func (m *mover) trash(ctx context.Context, i *queue.Intent) (bool, error) {
 }
 
 // removeFolders removes the folders that the deleted files were in, where iksync
-// made them and nothing is in them any more.
+// made them and nothing is in them any more: the deepest first, then those above.
 func (m *mover) removeFolders(ctx context.Context, r *Root, files map[string]*state.File) error {
 	folders := make(map[string]bool)
 	for _, f := range files {
 		folders[path.Dir(f.RemotePath)] = true
 	}
-	for folder := range folders {
-		for ; folder != "/" && folder != r.Folder && (r.Folder == "/" || under(folder, r.Folder)); folder = path.Dir(folder) {
+	depth := func(folder string) int { return strings.Count(folder, "/") }
+	for len(folders) > 0 {
+		deepest := 0
+		for folder := range folders {
+			deepest = max(deepest, depth(folder))
+		}
+		var intents []*queue.Intent
+		for folder := range folders {
+			if depth(folder) < deepest {
+				continue
+			}
+			delete(folders, folder)
+			if folder == "/" || folder == r.Folder || r.Folder != "/" && !under(folder, r.Folder) {
+				continue
+			}
 			made, err := m.p.q.MadeFolder(ctx, folder)
-			if err != nil || !made {
-				break
-			}
-			// Nothing is sent there meanwhile. Two looks, since what was put there just
-			// now may be missing from one.
-			i := &queue.Intent{Kind: queue.RemoveFolder, Source: folder}
-			if err := m.p.q.Intend(ctx, i); errors.Is(err, queue.ErrBusy) {
-				break
-			} else if err != nil {
+			if err != nil {
 				return err
 			}
-			empty := true
-			for range 2 {
-				m.p.stats.requests.Add(1)
-				inside, err := m.p.library.List(ctx, folder, 0, 1)
-				if err != nil {
-					return errors.Join(err, m.p.q.Forget(context.WithoutCancel(ctx), i))
-				}
-				if empty = empty && len(inside) == 0; !empty {
-					break
-				}
-				if m.p.tell == nil {
-					pause(ctx, firstRetry)
-				}
+			if made {
+				intents = append(intents, &queue.Intent{Kind: queue.RemoveFolder, Source: folder})
 			}
-			if !empty || ctx.Err() != nil {
-				if err := m.p.q.Forget(context.WithoutCancel(ctx), i); err != nil {
-					return err
-				}
-				break
-			}
-			m.p.stats.requests.Add(1)
-			err = m.p.library.DeleteFolder(ctx, folder)
-			if err == nil {
-				err = m.p.q.ForgetFolder(ctx, folder)
-			}
-			if err := errors.Join(err, m.p.q.Forget(context.WithoutCancel(ctx), i)); err != nil {
-				return err
-			}
-			m.p.o.Log.Info("an empty folder was removed from the library", zap.String("folder", folder))
+		}
+		removed, err := m.removeEmpty(ctx, intents)
+		if err != nil {
+			return err
+		}
+		for _, folder := range removed {
+			folders[path.Dir(folder)] = true
 		}
 	}
 	return nil
+}
+
+// removeEmpty removes those of some folders that are empty, and returns which.
+// Nothing is sent there meanwhile. It looks twice, since what was put there just
+// now may be missing from one listing.
+func (m *mover) removeEmpty(ctx context.Context, intents []*queue.Intent) (removed []string, err error) {
+	if err := m.p.q.IntendAll(ctx, &intents); err != nil || len(intents) == 0 {
+		return nil, err
+	}
+	defer func() {
+		for _, i := range intents {
+			err = errors.Join(err, m.p.q.Forget(context.WithoutCancel(ctx), i))
+		}
+	}()
+	empty := intents
+	for look := range 2 {
+		if look > 0 && len(empty) > 0 && m.p.tell == nil {
+			pause(ctx, firstRetry)
+		}
+		var still []*queue.Intent
+		for _, i := range empty {
+			m.p.stats.requests.Add(1)
+			inside, err := m.p.library.List(ctx, i.Source, 0, 1)
+			if err != nil {
+				return nil, err
+			}
+			if len(inside) == 0 {
+				still = append(still, i)
+			}
+		}
+		empty = still
+	}
+	for _, i := range empty {
+		if ctx.Err() != nil {
+			return removed, ctx.Err()
+		}
+		m.p.stats.requests.Add(1)
+		if err := m.p.library.DeleteFolder(ctx, i.Source); err != nil {
+			return removed, err
+		}
+		if err := m.p.q.ForgetFolder(ctx, i.Source); err != nil {
+			return removed, err
+		}
+		removed = append(removed, i.Source)
+		m.p.o.Log.Info("an empty folder was removed from the library", zap.String("folder", i.Source))
+	}
+	return removed, nil
 }

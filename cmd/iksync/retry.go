@@ -28,7 +28,7 @@ const maxRetried = 1000
 var failureClasses = []string{
 	imagekit.File.String(), imagekit.Transient.String(), imagekit.FileThrottled.String(), imagekit.Throttled.String(),
 	imagekit.Account.String(), imagekit.Credentials.String(), imagekit.Offline.String(),
-	"unreadable", "changing", "accepted", "conflict",
+	"unreadable", "changing", "accepted", "conflict", "vanished",
 }
 
 // retry is one `iksync retry`. It finds the state file and the daemon as undo does.
