@@ -213,7 +213,11 @@ func Copy(ctx context.Context, path, dst string) error {
 	if _, err := conn.ExecContext(ctx, "PRAGMA query_only = 0"); err != nil { // it also forbids to write elsewhere
 		return describeOpen(path, err)
 	}
-	return copyInto(ctx, conn, dst)
+	err = copyInto(ctx, conn, dst)
+	if notADatabase(err) {
+		return describeOpen(path, err)
+	}
+	return err
 }
 
 func (db *DB) openReaders() error {

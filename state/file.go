@@ -167,14 +167,14 @@ func (db *DB) files(ctx context.Context, query string, args ...any) iter.Seq2[*F
 	return func(yield func(*File, error) bool) {
 		rows, err := db.Query(ctx, query, args...)
 		if err != nil {
-			yield(nil, fmt.Errorf("read the records: %w", err))
+			yield(nil, db.unread(err))
 			return
 		}
 		defer rows.Close()
 		for rows.Next() {
 			f, err := scanFile(rows)
 			if err != nil {
-				yield(nil, fmt.Errorf("read the records: %w", err))
+				yield(nil, db.unread(err))
 				return
 			}
 			if !yield(f, nil) {
@@ -182,9 +182,17 @@ func (db *DB) files(ctx context.Context, query string, args ...any) iter.Seq2[*F
 			}
 		}
 		if err := rows.Err(); err != nil {
-			yield(nil, fmt.Errorf("read the records: %w", err))
+			yield(nil, db.unread(err))
 		}
 	}
+}
+
+// unread tells a damaged file from one that can't be read.
+func (db *DB) unread(err error) error {
+	if notADatabase(err) {
+		err = describeOpen(db.path, err)
+	}
+	return fmt.Errorf("read the records: %w", err)
 }
 
 // FileAt returns the record of a path with its response; nil when there is none.

@@ -112,6 +112,10 @@ func (a *app) run(args []string) int {
 	if code == exitFailed && state.Unwritable(err) {
 		code = exitUnwritable
 	}
+	var damaged *state.CorruptError
+	if code == exitFailed && errors.As(err, &damaged) {
+		code = exitConfig // as when it is found at the start
+	}
 	if err != nil {
 		priority := ""
 		if a.getenv("JOURNAL_STREAM") != "" {
