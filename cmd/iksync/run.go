@@ -118,7 +118,6 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config) error {
 	if d.db, err = openState(ctx, path); err != nil {
 		return err
 	}
-	d.db.WaitWhenFull(true)
 	d.q = newQueue(d.db)
 	if n, err := d.q.Recover(ctx); err != nil {
 		return errors.Join(err, d.db.Close())
@@ -150,11 +149,16 @@ func (d *daemon) follow(ctx context.Context, cfg *config.Config, hup <-chan os.S
 	if err != nil {
 		return err
 	}
+	d.db.WaitWhenFull(true) // not before: a start that fails is told and tried again
 	d.tryAgain(g, nil)
 	d.notify.ready()
 	supervise := time.NewTicker(superviseEvery)
 	defer supervise.Stop()
 	next := func(why string, with *config.Config) error {
+		if trouble := d.db.Trouble(); trouble != nil {
+			return fmt.Errorf("the state file can't be written at present: %w", trouble) // nothing would be supervised until it can
+		}
+		defer context.AfterFunc(ctx, func() { d.db.WaitWhenFull(false) })()
 		fresh, err := d.start(with)
 		if err != nil {
 			return err

@@ -126,6 +126,9 @@ func openRoots(ctx context.Context, db *state.DB, roots []config.Root) ([]openRo
 		recorded, err := db.EnsureRoot(ctx, r.Path, r.Folder)
 		if err != nil {
 			closeRoots(append(opened, openRoot{dir: dir}))
+			if state.Unwritable(err) {
+				return nil, exit(exitUnwritable, err)
+			}
 			return nil, exit(exitConfig, err)
 		}
 		opened = append(opened, openRoot{config: r, state: recorded, dir: dir})
