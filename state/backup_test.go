@@ -27,7 +27,7 @@ func TestTheBackupBeforeAMigrationHoldsEverythingAndIsTheOwnersAlone(t *testing.
 		t.Fatal(err)
 	}
 	again := &DB{path: path}
-	if err := again.openReaders(); err != nil {
+	if err := again.openReaders("rw"); err != nil {
 		t.Fatal(err)
 	}
 	defer again.read.Close()

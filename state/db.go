@@ -65,8 +65,18 @@ func (db *DB) open(ctx context.Context) error {
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("open the state file: %w", err)
 	}
-	check := wantsCheck(db.path)
-	if err := db.openReaders(); err != nil {
+	if wantsCheck(db.path) {
+		// The last connection to close folds the write-ahead log into the file, damaged or
+		// not, unless it was opened for reading.
+		if err := db.openReaders("ro"); err != nil {
+			return err
+		}
+		err := quickCheck(ctx, db.read, db.path)
+		if err := errors.Join(err, db.read.Close()); err != nil {
+			return err
+		}
+	}
+	if err := db.openReaders("rw"); err != nil {
 		return err
 	}
 	// Opening it for writing would turn a foreign database into one with a write-ahead log.
@@ -92,11 +102,6 @@ func (db *DB) open(ctx context.Context) error {
 	if err := migrate(ctx, conn, db.path); err != nil {
 		return errors.Join(err, conn.Close())
 	}
-	if check {
-		if err := quickCheck(ctx, conn, db.path); err != nil {
-			return errors.Join(err, conn.Close())
-		}
-	}
 	if _, err := conn.ExecContext(ctx, "PRAGMA temp_store = MEMORY"); err != nil {
 		return errors.Join(describeOpen(db.path, err), conn.Close())
 	}
@@ -118,7 +123,7 @@ func wantsCheck(path string) bool {
 	return err == nil && info.Size() <= checkedSize
 }
 
-func quickCheck(ctx context.Context, conn *sql.Conn, path string) error {
+func quickCheck(ctx context.Context, conn querier, path string) error {
 	var found string
 	if err := conn.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&found); err != nil {
 		return describeOpen(path, err)
@@ -177,7 +182,7 @@ func OpenReadOnly(ctx context.Context, path string) (*DB, error) {
 		return nil, fmt.Errorf("open the state file: %w", err)
 	}
 	db := &DB{path: path}
-	if err := db.openReaders(); err != nil {
+	if err := db.openReaders("ro"); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	if err := checkVersion(ctx, db.read, path); err != nil {
@@ -198,7 +203,7 @@ func Copy(ctx context.Context, path, dst string) error {
 		return nil
 	}
 	db := &DB{path: path}
-	if err := db.openReaders(); err != nil {
+	if err := db.openReaders("ro"); err != nil {
 		return errors.Join(err, db.Close())
 	}
 	defer db.Close()
@@ -220,8 +225,9 @@ func Copy(ctx context.Context, path, dst string) error {
 	return err
 }
 
-func (db *DB) openReaders() error {
+func (db *DB) openReaders(mode string) error {
 	read, err := sql.Open(driverName, dsn(db.path, url.Values{
+		"mode":          {mode},
 		"_query_only":   {"1"},
 		"_busy_timeout": {"10000"},
 		"_cache_size":   {"-1000"},
