@@ -226,6 +226,9 @@ func Copy(ctx context.Context, path, dst string) error {
 }
 
 func (db *DB) openReaders(mode string) error {
+	if wal, err := os.Stat(db.path + "-wal"); err != nil || wal.Size() == 0 {
+		mode = "rw" // there is nothing to fold, and what this makes it removes again
+	}
 	read, err := sql.Open(driverName, dsn(db.path, url.Values{
 		"mode":          {mode},
 		"_query_only":   {"1"},
