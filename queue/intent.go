@@ -111,7 +111,7 @@ func busy(tx *state.Tx, i *Intent) (bool, error) {
 		return false, nil
 	case MoveFolder, RemoveFolder:
 		// Jobs of its files that a worker has by now.
-		err = tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM jobs j WHERE j.leased <> 0 AND (j.remote_path > ?1 AND j.remote_path < ?2 OR ?3 <> '/' AND j.remote_path > ?3 AND j.remote_path < ?4))
+		err = tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM jobs j WHERE (j.leased <> 0 OR j.unsure <> 0) AND (j.remote_path > ?1 AND j.remote_path < ?2 OR ?3 <> '/' AND j.remote_path > ?3 AND j.remote_path < ?4))
 			OR ?3 <> '/' AND EXISTS (SELECT 1 FROM files f WHERE f.remote_path > ?3 AND f.remote_path < ?4)
 			OR ?5 > 0 AND ?5 <> (SELECT count(*) FROM files f WHERE f.remote_path > ?1 AND f.remote_path < ?2)`,
 			i.Source+"/", i.Source+"0", i.Target+"/", i.Target+"0", i.Records).Scan(&n)

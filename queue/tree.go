@@ -32,7 +32,7 @@ type Tree struct {
 // have been moved. Source and Target are the remote folders of the directories.
 func (q *Queue) Tree(ctx context.Context, t *Tree) error {
 	from, to := t.From.Path+"/", t.To.Path+"/"
-	var outside, misplaced, renamed, occupied, ahead int64
+	var outside, misplaced, renamed, occupied, ahead, unsure int64
 	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		err := tx.QueryRow(`SELECT count(*), coalesce(sum(NOT (f.remote_path > ?4 AND f.remote_path < ?5)), 0) FROM files f
 			WHERE f.root_id = ?1 AND f.path > ?2 AND f.path < ?3`,
@@ -55,6 +55,9 @@ func (q *Queue) Tree(ctx context.Context, t *Tree) error {
 			err = tx.QueryRow(`SELECT count(*), coalesce(min((SELECT j.donor FROM jobs j WHERE j.donor = f.id AND j.move = 1)), 0) FROM files f
 				WHERE f.remote_path > ? AND f.remote_path < ?`, t.Target+"/", t.Target+"0").Scan(&occupied, &ahead)
 		}
+		if err == nil {
+			err = tx.QueryRow(`SELECT count(*) FROM jobs j WHERE j.unsure <> 0 AND j.remote_path > ? AND j.remote_path < ?`, t.Source+"/", t.Source+"0").Scan(&unsure)
+		}
 		return err
 	})
 	if err != nil {
@@ -68,6 +71,8 @@ func (q *Queue) Tree(ctx context.Context, t *Tree) error {
 		t.Obstacle = "files of others are in its folder"
 	case renamed > 0:
 		t.Obstacle = "files of it have other names in the library"
+	case unsure > 0: // it is looked for where it was sent to
+		t.Obstacle = "an upload into its folder had no answer yet"
 	case occupied > 0:
 		t.Obstacle = "the folder that it is to become is in use"
 	}

@@ -9,9 +9,13 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// A lock that is held is tried again for half a second.
+const lockTries, lockPause = 5, 100 * time.Millisecond
 
 // acquire takes the exclusive lock at path and writes this process's id into
 // it. The kernel releases the lock when the process ends, however it ends.
@@ -20,7 +24,12 @@ func acquire(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the lock of the state file: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for try := 0; try < lockTries && errors.Is(err, unix.EWOULDBLOCK); try++ {
+		time.Sleep(lockPause) // the other may be about to end
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
 		defer f.Close()
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock %s: %w", path, err)

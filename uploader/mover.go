@@ -252,6 +252,9 @@ func (m *mover) confirm(ctx context.Context, mv *queue.Move) (bool, error) {
 	if why == "" {
 		return true, nil
 	}
+	if !m.p.calm() { // the scan that is going on may tell more of it
+		return false, m.p.q.PutOff(ctx, mv, queue.Failure{Free: true, NotBefore: time.Now().Add(stepAside)})
+	}
 	m.p.o.Log.Debug("uploaded and not moved", zap.String("path", mv.Path), zap.String("like", mv.Donor.Path), zap.String("why", why))
 	return false, m.p.q.ToUpload(ctx, mv)
 }

@@ -29,7 +29,7 @@ import (
 )
 
 // patience is after how long a test gives up waiting. Nothing is measured by it.
-const patience = 90 * time.Second
+const patience = 3 * time.Minute
 
 // lookEvery is how often a condition is looked at.
 const lookEvery = 20 * time.Millisecond
