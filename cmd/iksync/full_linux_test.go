@@ -169,6 +169,8 @@ func TestADaemonIsStoppedWhileTheDiskIsFull(t *testing.T) {
 	if n := len(s.records()); n >= 320 {
 		t.Errorf("%d are recorded on the full disk", n)
 	}
+	s.makeRoom()
+	s.fill(0)     // what the write-ahead log had
 	d = s.start() // as the service manager would
 	d.ends(exitUnwritable)
 	s.library.server.SetFaults(emulator.Faults{})
