@@ -173,6 +173,9 @@ func unsure(job *Job, f Failure) int64 {
 	return since.UnixMilli()
 }
 
+// superseded is what becomes of that when the file is another one by now.
+func superseded(unsure int64) int64 { return min(unsure, -unsure) }
+
 func (q *Queue) fail(tx *state.Tx, job *Job, f Failure) error {
 	if err := failpoint.Hit(failpoint.FailCommit); err != nil {
 		return err
@@ -203,7 +206,7 @@ func (q *Queue) fail(tx *state.Tx, job *Job, f Failure) error {
 			class = ?6, reason = ?7, request_id = ?8, accepted = ?9, updated_at = ?10, unsure = ?12 WHERE id = ?1 AND gen = ?2 AND leased = ?11`,
 		job.ID, job.Gen, int(next), max(f.NotBefore.UnixMilli(), 0), attempts, f.Class, f.Reason, f.RequestID, accepted, q.now().UnixMilli(), job.lease, unsure(job, f))
 	if err == nil && n == 0 {
-		err = tx.Exec(again, -max(unsure(job, f), -unsure(job, f)), job.ID, job.lease)
+		err = tx.Exec(again, superseded(unsure(job, f)), job.ID, job.lease)
 	}
 	if err != nil {
 		return fmt.Errorf("note the failure of %q: %w", job.Path, err)
@@ -219,7 +222,7 @@ func (q *Queue) Hold(job *Job, st state.Stat, class, reason string, done func(er
 				size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9, updated_at = ?10 WHERE id = ?1 AND gen = ?2 AND leased = ?11`,
 			job.ID, job.Gen, class, reason, st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), q.now().UnixMilli(), job.lease)
 		if err == nil && n == 0 {
-			err = tx.Exec(again, -max(unsure(job, Failure{}), -unsure(job, Failure{})), job.ID, job.lease)
+			err = tx.Exec(again, superseded(unsure(job, Failure{})), job.ID, job.lease)
 			q.notify()
 		}
 		if err != nil {

@@ -316,7 +316,7 @@ func (q *Queue) Removed(ctx context.Context, i *Intent, at string) error {
 		err := tx.Exec(`INSERT INTO removed (root_id, path, file_id, remote_path, trash_path, size, hash, approved, removed_at)
 			SELECT root_id, path, file_id, remote_path, ?2, size, hash, ?3, ?4 FROM files WHERE id = ?1`, i.File, at, i.Approved, q.now().UnixMilli())
 		if err == nil { // two for one, so that the table does not grow for ever
-			err = tx.Exec(`DELETE FROM removed WHERE id IN (SELECT id FROM removed WHERE removed_at < ? ORDER BY id LIMIT 2)`, q.now().Add(-keepRemoved).UnixMilli())
+			err = tx.Exec(`DELETE FROM removed WHERE id IN (SELECT id FROM (SELECT id, removed_at FROM removed ORDER BY id LIMIT 2) WHERE removed_at < ?)`, q.now().Add(-keepRemoved).UnixMilli())
 		}
 		if err == nil {
 			err = q.requeue(tx, i.File)
