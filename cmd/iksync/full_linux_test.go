@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"database/sql"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,10 +91,25 @@ func (s small) untilFull(env ...string) *daemonProcess {
 	})
 	// An upload takes longer than it takes to see that its record can't be written.
 	s.library.server.SetFaults(emulator.Faults{Rules: []emulator.Fault{{Endpoint: "upload", Latency: emulator.Duration(time.Second)}}})
+	s.emptyLog()
 	s.fill(0)
 	s.library.release()
 	d.says(cannotWrite)
 	return d
+}
+
+// emptyLog takes from the write-ahead log the room that it has: it would hold
+// many records more on a disk that is full.
+func (s small) emptyLog() {
+	s.Helper()
+	db, err := sql.Open("sqlite3", (&url.URL{Scheme: "file", Path: s.state}).String())
+	s.must(err)
+	defer func() { s.must(db.Close()) }()
+	waitFor(s.T, "the write-ahead log is empty", func() bool {
+		var busy, pages, moved int
+		s.must(db.QueryRow("PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &moved))
+		return busy == 0
+	})
 }
 
 // sentOnce wants every file to have been sent once, but for so many.
