@@ -229,15 +229,18 @@ func (w *Watcher) unwatch(gone map[string]bool) {
 
 // beginFull begins the count of a full scan. anew ends all watches, because
 // some may have ended without a word; the scan sets each again before it lists
-// the directory, so nothing that happens in between is missed.
+// the directory, so nothing that happens in between is missed. They end with their
+// queue of events: ended one by one each would be an event itself, and those of a
+// large tree overflow the queue again, scan after scan.
 func (w *Watcher) beginFull(anew bool) {
 	t := &w.tree
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if anew {
-		for dir := range t.dirs {
-			_ = w.events.Remove(w.onDisk(dir))
+	if anew && w.events != nil {
+		if err := w.closeEvents(); err != nil {
+			w.log.Debug("the queue of events can't be closed", zap.Error(err))
 		}
+		w.openEvents()
 		clear(t.dirs)
 		clear(t.at)
 		clear(t.also)

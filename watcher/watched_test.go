@@ -26,7 +26,7 @@ func watching(t testing.TB, o WatchOptions) *Watcher {
 		t.Skip(w.mode.Load().why)
 	}
 	t.Cleanup(func() {
-		if err := w.events.Close(); err != nil {
+		if err := w.closeEvents(); err != nil {
 			t.Error(err)
 		}
 	})

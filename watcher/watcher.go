@@ -61,8 +61,9 @@ type Watcher struct {
 	full  chan struct{} // asks for a full scan
 	below *dirtyPaths   // directories to scan
 
-	events *fsnotify.Watcher // nil while the root is polled
-	tree   watched
+	events  *fsnotify.Watcher // nil while the root is polled; as tree is, tree.mu guards it
+	reading sync.WaitGroup    // who reads it
+	tree    watched
 
 	settling *settling      // owned by the loop
 	absent   []queue.Absent // owned by the loop: what was looked for in vain
@@ -190,24 +191,15 @@ func (w *Watcher) Run(ctx context.Context) error {
 	w.begin()
 	outer := ctx
 	group, ctx := errgroup.WithContext(ctx)
-	if w.events != nil {
-		var reader sync.WaitGroup
-		reader.Go(w.readEvents)
-		group.Go(func() error {
-			<-ctx.Done()
-			err := w.events.Close()
-			reader.Wait()
-			return err
-		})
-	}
 	w.rescan()
 	group.Go(func() error { return w.loop(ctx) })
 	group.Go(func() error { return w.scanFull(ctx) })
 	group.Go(func() error { return w.scanBelow(ctx) })
-	if err := group.Wait(); outer.Err() == nil {
-		return err
+	err := group.Wait()
+	if outer.Err() != nil {
+		err = nil // told to stop: what was cut short by that is no error
 	}
-	return nil // told to stop: what was cut short by that is no error
+	return errors.Join(err, w.closeEvents())
 }
 
 // begin decides whether the root is watched or polled.
@@ -216,12 +208,29 @@ func (w *Watcher) begin() {
 		w.poll("changes on a file system of type " + kind + " are not announced by all who make them")
 		return
 	}
+	w.openEvents()
+}
+
+// openEvents opens a queue of events and has it read; without one the root is polled.
+func (w *Watcher) openEvents() {
 	events, err := fsnotify.NewBufferedWatcher(uint(w.o.Buffer))
 	if err != nil {
 		w.poll(fmt.Sprintf("no events can be had: %v (see fs.inotify.max_user_instances)", err))
 		return
 	}
 	w.events = events
+	w.reading.Go(func() { w.readEvents(events) })
+}
+
+// closeEvents ends all watches.
+func (w *Watcher) closeEvents() error {
+	if w.events == nil {
+		return nil
+	}
+	err := w.events.Close()
+	w.reading.Wait()
+	w.events = nil
+	return err
 }
 
 // poll turns to polling and says so, once.
@@ -233,12 +242,12 @@ func (w *Watcher) poll(why string) {
 }
 
 // readEvents does nothing but note paths: see dirtyPaths.
-func (w *Watcher) readEvents() {
+func (w *Watcher) readEvents(events *fsnotify.Watcher) {
 	root := filepath.Clean(w.o.Root.Path)
 	prefix := strings.TrimSuffix(root, "/") + "/"
 	for {
 		select {
-		case e, ok := <-w.events.Events:
+		case e, ok := <-events.Events:
 			if !ok {
 				return
 			}
@@ -249,7 +258,7 @@ func (w *Watcher) readEvents() {
 				w.missed.Store(true)
 				w.rescan()
 			}
-		case err, ok := <-w.events.Errors:
+		case err, ok := <-events.Errors:
 			if !ok {
 				return
 			}
