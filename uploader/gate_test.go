@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -88,13 +89,12 @@ func (p *running) alerts() []observer.LoggedEntry {
 // untouched checks that so many jobs wait and no attempt counts.
 func (r *rig) untouched(n int) {
 	r.t.Helper()
-	items := r.jobs(queue.Ready)
-	for name, item := range r.jobs(queue.Leased) {
-		items[name] = item
-	}
-	if len(items) != n {
-		r.t.Errorf("%d jobs wait, should be %d; failed are %v", len(items), n, r.jobs(queue.Failed))
-	}
+	var items map[string]queue.Item
+	await(r.t, fmt.Sprintf("%d jobs wait", n), func() bool {
+		items = r.jobs(queue.Ready)
+		maps.Copy(items, r.jobs(queue.Leased)) // one may have changed sides in between
+		return len(items) == n
+	})
 	for name, item := range items {
 		if item.Attempts != 0 {
 			r.t.Errorf("%s has %d attempts", name, item.Attempts)
