@@ -425,5 +425,15 @@ func (q *Queue) Recover(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("recover leases: %w", err)
 	}
+	pauses, err := q.readPauses(ctx)
+	if err != nil {
+		return 0, err
+	}
+	q.mu.Lock()
+	q.paused = pauses
+	q.mu.Unlock()
+	if err := q.lookForIgnored(ctx); err != nil {
+		return 0, err
+	}
 	return n, failpoint.Hit(failpoint.RecoverAfter)
 }

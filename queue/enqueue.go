@@ -76,6 +76,13 @@ ON CONFLICT (root_id, path) DO UPDATE SET
 func (q *Queue) enqueue(tx *state.Tx, c *Change, now int64, result *Enqueued) error {
 	want := Ready
 	var remote any = c.Remote
+	if ignored, err := q.isIgnored(tx, c.RootID, c.Path); err != nil {
+		return err
+	} else if ignored {
+		left := *c
+		left.Hold, left.HoldClass = reasonIgnored, ClassIgnored
+		c = &left
+	}
 	if c.Hold != "" {
 		want, remote = Held, nil
 	}

@@ -208,6 +208,12 @@ func (q *Queue) fail(tx *state.Tx, job *Job, f Failure) error {
 	if err == nil && n == 0 {
 		err = tx.Exec(again, superseded(unsure(job, f)), job.ID, job.lease)
 	}
+	if err == nil {
+		err = q.holdIfIgnored(tx, job)
+	}
+	if err == nil {
+		err = q.noteAttempt(tx, job, &f)
+	}
 	if err != nil {
 		return fmt.Errorf("note the failure of %q: %w", job.Path, err)
 	}

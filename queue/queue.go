@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"iksync/state"
@@ -13,12 +15,16 @@ type Queue struct {
 	alternate func(remote, path string, n int) string
 	wake      chan struct{}
 	now       func() time.Time
+	ignoring  atomic.Bool // there are files that are left out
+
+	mu     sync.Mutex
+	paused map[int64]time.Time // until when, by root
 }
 
 // New returns the queue of db. alternate gives the n-th (from 0) other remote
 // path for a local path whose own, remote, is taken; it must be deterministic.
 func New(db *state.DB, alternate func(remote, path string, n int) string) *Queue {
-	return &Queue{db: db, alternate: alternate, wake: make(chan struct{}, 1), now: time.Now}
+	return &Queue{db: db, alternate: alternate, wake: make(chan struct{}, 1), now: time.Now, paused: make(map[int64]time.Time)}
 }
 
 // Wake returns a channel that receives after jobs became ready. One receiver.

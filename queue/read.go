@@ -85,6 +85,9 @@ func (q *Queue) KnownBelow(ctx context.Context, rootID int64, dir, after string,
 	return known, true, nil
 }
 
+// Ignored reports that the path's job is held because it is left out.
+func (k *Known) Ignored() bool { return k.Job && k.State == Held && k.Reason == reasonIgnored }
+
 // Pair is what is known of one path; nil where there is nothing.
 type Pair struct {
 	Record, Job *Known

@@ -31,7 +31,7 @@ type rowsRig struct {
 func newRowsRig(t testing.TB) *rowsRig {
 	t.Helper()
 	db := open(t, filepath.Join(t.TempDir(), "state.db"))
-	r := &rowsRig{db: db, tables: []string{"roots", "files", "responses", "jobs", "intents", "removed", "folders", "aliases", "survey", "seen"}}
+	r := &rowsRig{db: db, tables: []string{"roots", "files", "responses", "jobs", "intents", "removed", "folders", "aliases", "survey", "seen", "ignored", "attempts"}}
 	r.q = queue.New(db, func(remote, path string, n int) string { return fmt.Sprint(remote, n) })
 	for _, table := range r.tables {
 		rows, err := db.Query(t.Context(), `SELECT name, type FROM pragma_table_info(?)`, table)

@@ -45,7 +45,7 @@ func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
 		p.beat.Store(time.Now().UnixNano())
 		pause(ctx, firstRetry) // what is sent now could not be recorded
 	}
-	if p.gate.closedFor(time.Now()) > 0 { // since it was claimed
+	if p.gate.closedFor(time.Now()) > 0 || root.Paused != nil && root.Paused() { // since it was claimed
 		p.giveBack(job)
 		return
 	}
@@ -183,10 +183,12 @@ func (p *Pool) upload(ctx context.Context, root *Root, job *queue.Job, file *os.
 	content := newHashing(file)
 	began := time.Now()
 	folder, name := path.Split(job.RemotePath)
+	t := p.beginTransfer(job, st.Size)
+	defer p.endTransfer(t)
 	asset, err := p.send(ctx, &imagekit.Upload{
 		FileName: name,
 		Folder:   folder,
-		Source:   imagekit.FromReader(p.limited(ctx, content), st.Size),
+		Source:   imagekit.FromReader(counted{p.limited(ctx, content), &t.sent}, st.Size),
 		Params:   params,
 		Sent:     &p.stats.sent,
 	})
@@ -289,7 +291,9 @@ func (p *Pool) record(job *queue.Job, asset *imagekit.Asset, st state.Stat, sum 
 	p.o.Log.Debug("uploaded", zap.String("path", job.Path), zap.String("remote_path", asset.FilePath), zap.String("file_id", asset.FileID), zap.Int64("bytes", st.Size))
 	p.stats.uploaded.Add(1)
 	p.stats.uploadedBytes.Add(st.Size)
-	p.q.Complete(job, p.file(job, asset, st, sum), p.done(job))
+	file := p.file(job, asset, st, sum)
+	p.stats.remember(job, file)
+	p.q.Complete(job, file, p.done(job))
 }
 
 // file is the record of a job's file.

@@ -127,12 +127,13 @@ type Pool struct {
 	// changed tells the dispatcher that jobs were taken or finished.
 	changed chan struct{}
 
-	mu       sync.Mutex
-	working  map[int64]*queue.Job // claimed and not finished, by job id
-	claims   map[int64]int        // of each of them: one may be claimed again before its end is told
-	contents map[int64]state.Hash // what is being sent, where duplicates are looked for
-	fatal    error                // why the pool ends early
-	failed   chan struct{}        // closed with fatal
+	mu        sync.Mutex
+	working   map[int64]*queue.Job // claimed and not finished, by job id
+	transfers map[int64]*transfer  // those of them whose file is being sent
+	claims    map[int64]int        // of each of them: one may be claimed again before its end is told
+	contents  map[int64]state.Hash // what is being sent, where duplicates are looked for
+	fatal     error                // why the pool ends early
+	failed    chan struct{}        // closed with fatal
 }
 
 // New returns a pool that runs the jobs of o.Roots from q.
@@ -148,13 +149,14 @@ func New(db *state.DB, q *queue.Queue, o Options) *Pool {
 	}
 	p := &Pool{
 		o: o, q: q, db: db,
-		roots:    make(map[int64]*Root, len(o.Roots)),
-		changed:  make(chan struct{}, 1),
-		working:  make(map[int64]*queue.Job),
-		claims:   make(map[int64]int),
-		folders:  make(map[string]bool),
-		contents: make(map[int64]state.Hash),
-		failed:   make(chan struct{}),
+		roots:     make(map[int64]*Root, len(o.Roots)),
+		changed:   make(chan struct{}, 1),
+		working:   make(map[int64]*queue.Job),
+		transfers: make(map[int64]*transfer),
+		claims:    make(map[int64]int),
+		folders:   make(map[string]bool),
+		contents:  make(map[int64]state.Hash),
+		failed:    make(chan struct{}),
 	}
 	p.beat.Store(time.Now().UnixNano())
 	p.window = newWindow(o.Workers)

@@ -40,6 +40,8 @@ type counters struct {
 
 	mu       sync.Mutex
 	mismatch []Mismatch
+	recent   []Done // a ring; next is where the next one goes
+	next     int
 }
 
 // Mismatch is a file that ImageKit stored under another path than asked for.

@@ -16,12 +16,30 @@ const (
 	differs                // neither: queue it
 )
 
+// String says what was found.
+func (v verdict) String() string {
+	switch v {
+	case inStep:
+		return "as recorded"
+	case waiting:
+		return "in the queue already"
+	case failing:
+		return "has failed like that before"
+	case held:
+		return "can't be uploaded as it is"
+	}
+	return "differs from its record: queued"
+}
+
 // compare decides about a wanted file, as observed on disk, from its record and
 // its job (nil when there is none) and from why it can't be uploaded as it is
 // ("" when it can). It is the one place that decides.
 func compare(observed state.Stat, record, job *queue.Known, hold string) verdict {
 	if job != nil {
 		isHeld := job.State == queue.Held
+		if job.Ignored() && job.Stat.Same(observed) {
+			return held
+		}
 		if !job.Stat.Same(observed) || isHeld != (hold != "") || job.Reason != hold {
 			return differs
 		}

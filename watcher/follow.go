@@ -112,6 +112,7 @@ func (w *Watcher) look(e *unsettled, now time.Time) (queue.Change, bool) {
 		return queue.Change{}, false
 	}
 	if err != nil || !info.Mode().IsRegular() {
+		w.sightings.note(e.path, "no file is there", now)
 		switch {
 		case err != nil:
 			w.gone(e.path)
@@ -130,6 +131,7 @@ func (w *Watcher) look(e *unsettled, now time.Time) (queue.Change, bool) {
 	}
 	w.settling.drop(e)
 	if d := w.o.Filter.Path(e.path, st.Size, info.ModTime(), now); d.Excluded {
+		w.sightings.note(e.path, "quiet; left out by the filters", now)
 		if d.Retry.IsZero() {
 			w.absent = append(w.absent, queue.Absent{Path: e.path, Why: state.Filtered})
 		} else {
@@ -190,9 +192,11 @@ func (w *Watcher) enqueue(ctx context.Context, changes []queue.Change) error {
 				present = append(present, c.Path)
 			}
 		}
-		if compare(c.Stat, known[i].Record, known[i].Job, c.Hold) == differs {
+		verdict := compare(c.Stat, known[i].Record, known[i].Job, c.Hold)
+		if verdict == differs {
 			differing = append(differing, c)
 		}
+		w.sightings.note(c.Path, "quiet; "+verdict.String(), time.Now())
 	}
 	if len(present) > 0 {
 		if err := w.q.MarkPresent(ctx, w.o.Root.ID, present); err != nil {

@@ -392,6 +392,9 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 	case failing:
 		s.tally.failing.Add(1)
 	case held:
+		if job.Ignored() {
+			class = queue.ClassIgnored
+		}
 		s.tally.hold(class)
 	case differs:
 		if s.o.Unsettled != nil && s.o.Unsettled(string(s.path), st) {

@@ -61,6 +61,8 @@ type Watcher struct {
 	full  chan struct{} // asks for a full scan
 	below *dirtyPaths   // directories to scan
 
+	sightings sightings
+
 	events  *fsnotify.Watcher // nil while the root is polled; as tree is, tree.mu guards it
 	reading sync.WaitGroup    // who reads it
 	tree    watched
@@ -180,6 +182,20 @@ func (w *Watcher) Sound() bool {
 
 // Rescan asks for a full scan.
 func (w *Watcher) Rescan() { w.rescan() }
+
+// RescanAt asks for a look at a path: at a file, or at all in a directory. "" is the
+// whole root.
+func (w *Watcher) RescanAt(path string) {
+	info, err := os.Lstat(w.onDisk(path))
+	switch {
+	case path == "":
+		w.rescan()
+	case err == nil && info.IsDir():
+		w.scanLater(path)
+	default:
+		w.dirty.put(path, 0)
+	}
+}
 
 func (w *Watcher) alive() { w.beat.Store(time.Now().UnixNano()) }
 
@@ -371,8 +387,17 @@ func (w *Watcher) absorb(paths map[string]fsnotify.Op, now time.Time) {
 				continue // else an attribute of a directory
 			}
 		}
+		w.sightings.note(path, happened(op), now)
 		w.settling.touch(path, now)
 	}
+}
+
+// happened says in words what an event is about.
+func happened(op fsnotify.Op) string {
+	if op == 0 {
+		return "a scan found it"
+	}
+	return "event: " + strings.ToLower(op.String())
 }
 
 // scanLater asks for the scan of a directory.

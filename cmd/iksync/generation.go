@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"iksync/cmd/iksync/internal/config"
+	"iksync/cmd/iksync/internal/control"
 	"iksync/queue"
 	"iksync/uploader"
 	"iksync/uploader/imagekit"
@@ -86,7 +87,8 @@ func (d *daemon) start(cfg *config.Config) (_ *generation, err error) {
 		})
 		g.watchers = append(g.watchers, w)
 		up := r.uploadRoot(cfg.Limits)
-		up.Paused, up.Calm, up.Sound, up.Rescan = w.Paused, w.Calm, w.Sound, w.Rescan
+		up.Paused = func() bool { return w.Paused() || d.q.PausedUntil(up.ID) != nil }
+		up.Calm, up.Sound, up.Rescan = w.Calm, w.Sound, w.Rescan
 		o.Roots = append(o.Roots, up)
 	}
 	g.pool = uploader.New(d.db, d.q, o)
@@ -208,43 +210,36 @@ func (g *generation) stale(getenv func(string) string) string {
 	return why
 }
 
-// status is how it stands in one line for people.
-func (d *daemon) status(ctx context.Context, g *generation) (string, error) {
-	depths, err := d.q.Depths(ctx, rootIDs(g.roots))
-	if err != nil {
-		return "", err
-	}
-	var known, settling, overflows int64
+// oneLine is how it stands in one line for people.
+func oneLine(s *control.Status) string {
+	var known, todo, bytes, settling, failing, overflows int64
 	var notes []string
-	for i, w := range g.watchers {
-		s := w.Stats()
-		known += s.Report.Files
-		settling += s.Settling
-		overflows += s.Overflows
-		path := g.roots[i].config.Path
+	for i := range s.Roots {
+		r := &s.Roots[i]
+		known += r.Files
+		todo += r.Backlog
+		bytes += r.BacklogBytes
+		settling += r.Settling
+		failing += sum(r.Failing)
+		overflows += r.Watch.Overflows
 		switch {
-		case s.Paused != "":
-			notes = append(notes, path+" is paused: "+s.Paused)
-		case s.Polling:
-			notes = append(notes, path+" is polled")
-		case s.Why != "":
-			notes = append(notes, fmt.Sprintf("%s: %d %% watched", path, 100*s.Watched/max(s.Dirs, 1)))
+		case r.State == control.Paused:
+			notes = append(notes, r.Path+" is paused: "+r.Why)
+		case r.Watch.Polling:
+			notes = append(notes, r.Path+" is polled")
+		case r.Watch.Why != "":
+			notes = append(notes, fmt.Sprintf("%s: %d %% watched", r.Path, 100*r.Watch.Watched/max(r.Watch.Directories, 1)))
 		}
 	}
-	for _, path := range g.missing {
-		notes = append(notes, path+" is not there")
+	if b := s.Uploads.Breaker; b != nil {
+		notes = append(notes, fmt.Sprintf("uploads wait (%s): %s", b.Class, b.Reason))
 	}
-	s := g.pool.Stats()
-	if s.Breaker != nil {
-		notes = append(notes, fmt.Sprintf("uploads wait (%s): %s", s.Breaker.Class, s.Breaker.Reason))
+	if s.Uploads.Window < s.Uploads.Workers {
+		notes = append(notes, fmt.Sprintf("%d instead of %d uploads at once, as ImageKit bears them", s.Uploads.Window, s.Uploads.Workers))
 	}
-	if s.Window < g.cfg.Workers {
-		notes = append(notes, fmt.Sprintf("%d instead of %d uploads at once, as ImageKit bears them", s.Window, g.cfg.Workers))
-	}
-	todo := depths[queue.Ready].Jobs + depths[queue.Leased].Jobs
 	line := fmt.Sprintf("in step, %s", files(known))
 	if todo > 0 || settling > 0 {
-		line = fmt.Sprintf("syncing, %s to go (%s)", files(todo), humanize.Bytes(uint64(depths[queue.Ready].Bytes+depths[queue.Leased].Bytes)))
+		line = fmt.Sprintf("syncing, %s to go (%s)", files(todo), humanize.Bytes(uint64(bytes)))
 		if settling > 0 {
 			line += fmt.Sprintf(", %s settling", humanize.Comma(settling))
 		}
@@ -252,10 +247,10 @@ func (d *daemon) status(ctx context.Context, g *generation) (string, error) {
 	if overflows > 0 {
 		notes = append(notes, humanize.Comma(overflows)+" overflows of the event queue, each followed by a scan")
 	}
-	if n := depths[queue.Failed].Jobs; n > 0 {
-		notes = append(notes, humanize.Comma(n)+" failing")
+	if failing > 0 {
+		notes = append(notes, humanize.Comma(failing)+" failing")
 	}
-	return strings.Join(append([]string{line}, notes...), "; "), nil
+	return strings.Join(append([]string{line}, notes...), "; ")
 }
 
 // keyRefused reports whether ImageKit refuses the key.

@@ -42,6 +42,7 @@ type daemon struct {
 	locks      map[string]*os.File // of the roots, by path
 	notify     *notifier
 	bandwidth  *uploader.Bandwidth
+	operator   *operator
 	full       bool          // the state file can't be written, and that was told
 	cut        chan struct{} // closed when uploads in flight are to be broken off
 	cutOnce    sync.Once
@@ -94,7 +95,13 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.db.Close()) }()
-	server, err := control.Listen(d.db.Path(), control.Actions{Undo: d.q.Undo, Approve: d.q.Approve, Retry: d.q.Retry})
+	d.operator = newOperator(d)
+	sampling, endSampling := context.WithCancel(context.Background())
+	var sampled sync.WaitGroup
+	sampled.Go(func() { d.operator.sample(sampling) })
+	defer sampled.Wait()
+	defer endSampling()
+	server, err := control.Listen(d.db.Path(), d.operator.actions())
 	if err != nil {
 		d.log.Warn("commands can't talk to this daemon", zap.Error(err))
 	} else {
@@ -149,6 +156,7 @@ func (d *daemon) follow(ctx context.Context, cfg *config.Config, hup <-chan os.S
 	if err != nil {
 		return err
 	}
+	d.operator.follow(g)
 	d.db.WaitWhenFull(true) // not before: a start that fails is told and tried again
 	d.tryAgain(g, nil)
 	d.notify.ready()
@@ -168,6 +176,7 @@ func (d *daemon) follow(ctx context.Context, cfg *config.Config, hup <-chan os.S
 		before.cancel()
 		old.Go(func() { <-before.done })
 		g = fresh
+		d.operator.follow(g)
 		d.tryAgain(g, before)
 		return nil
 	}
@@ -286,12 +295,12 @@ func (d *daemon) supervise(ctx context.Context, g *generation) {
 	if !d.notify.wantsStatus() {
 		return
 	}
-	status, err := d.status(ctx, g)
+	status, err := d.operator.status(ctx)
 	if err != nil {
 		d.log.Warn("the queue can't be read", zap.Error(err))
 		return
 	}
-	d.notify.status(status)
+	d.notify.status(oneLine(status))
 }
 
 // maxSilence is after how long without a sign of life a part is stuck.

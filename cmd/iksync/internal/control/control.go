@@ -40,6 +40,27 @@ type Actions struct {
 	Approve func(ctx context.Context, rootID int64) error
 	// Retry makes failing jobs ready at once; see [queue.Queue.Retry].
 	Retry func(context.Context, queue.Selection) (int64, error)
+	// Pause lets the uploads of roots wait; see [queue.Queue.Pause].
+	Pause func(ctx context.Context, roots []int64, until time.Time) error
+	// Resume ends that.
+	Resume func(ctx context.Context, roots []int64) error
+	// Ignore leaves files out, or takes them up again (undo), and returns how many.
+	Ignore func(ctx context.Context, at queue.Place, undo bool) (int64, error)
+	// Rescan asks for a look at a place; the root 0 is every root.
+	Rescan func(context.Context, queue.Place) error
+	// Backfill does what `iksync backfill` does, and returns by root the number of the
+	// scan that will have seen all of it.
+	Backfill func(ctx context.Context, roots []int64) (map[int64]int64, error)
+	// Status tells how iksync stands.
+	Status func(context.Context) (*Status, error)
+	// Seen tells what was noticed of late about a path, the oldest first.
+	Seen func(context.Context, queue.Place) ([]Sighting, error)
+}
+
+// Sighting is something that was noticed about a path.
+type Sighting struct {
+	At   time.Time `json:"at"`
+	What string    `json:"what"`
 }
 
 // Server is a daemon's end of the socket.
@@ -70,6 +91,19 @@ func Listen(statePath string, a Actions) (*Server, error) {
 	handle(mux, "POST /retry", func(ctx context.Context, s selection) (int64, error) {
 		return a.Retry(ctx, queue.Selection{Roots: s.Roots, Path: string(s.Path), Classes: s.Classes})
 	})
+	handle(mux, "POST /pause", func(ctx context.Context, p pause) (bool, error) { return true, a.Pause(ctx, p.Roots, p.Until) })
+	handle(mux, "POST /resume", func(ctx context.Context, roots []int64) (bool, error) { return true, a.Resume(ctx, roots) })
+	handle(mux, "POST /ignore", func(ctx context.Context, i ignore) (int64, error) {
+		return a.Ignore(ctx, queue.Place{RootID: i.RootID, Path: string(i.Path)}, i.Undo)
+	})
+	handle(mux, "POST /rescan", func(ctx context.Context, at place) (bool, error) {
+		return true, a.Rescan(ctx, queue.Place{RootID: at.RootID, Path: string(at.Path)})
+	})
+	handle(mux, "POST /backfill", a.Backfill)
+	handle(mux, "POST /status", func(ctx context.Context, _ struct{}) (*Status, error) { return a.Status(ctx) })
+	handle(mux, "POST /seen", func(ctx context.Context, at place) ([]Sighting, error) {
+		return a.Seen(ctx, queue.Place{RootID: at.RootID, Path: string(at.Path)})
+	})
 	s := &Server{http: &http.Server{Handler: mux, ReadTimeout: answerTimeout, WriteTimeout: answerTimeout}, done: make(chan error, 1)}
 	go func() {
 		err := s.http.Serve(listener)
@@ -99,6 +133,18 @@ type selection struct {
 	Roots   []int64
 	Path    []byte
 	Classes []string
+}
+
+// pause is what is to be paused; the zero time is until it is resumed.
+type pause struct {
+	Roots []int64
+	Until time.Time
+}
+
+// ignore is a [place] that is to be left out, or taken up again.
+type ignore struct {
+	place
+	Undo bool
 }
 
 // refusal is the body of an answer that is none.
@@ -165,6 +211,51 @@ func (c *Client) Approve(ctx context.Context, rootID int64) error {
 func (c *Client) Retry(ctx context.Context, s queue.Selection) (n int64, err error) {
 	err = c.ask(ctx, "/retry", selection{s.Roots, []byte(s.Path), s.Classes}, &n)
 	return n, err
+}
+
+// Pause asks for [Actions.Pause].
+func (c *Client) Pause(ctx context.Context, roots []int64, until time.Time) error {
+	var done bool
+	return c.ask(ctx, "/pause", pause{roots, until}, &done)
+}
+
+// Resume asks for [Actions.Resume].
+func (c *Client) Resume(ctx context.Context, roots []int64) error {
+	var done bool
+	return c.ask(ctx, "/resume", roots, &done)
+}
+
+// Ignore asks for [Actions.Ignore].
+func (c *Client) Ignore(ctx context.Context, at queue.Place, undo bool) (n int64, err error) {
+	err = c.ask(ctx, "/ignore", ignore{place{at.RootID, []byte(at.Path)}, undo}, &n)
+	return n, err
+}
+
+// Rescan asks for [Actions.Rescan].
+func (c *Client) Rescan(ctx context.Context, at queue.Place) error {
+	var done bool
+	return c.ask(ctx, "/rescan", place{at.RootID, []byte(at.Path)}, &done)
+}
+
+// Backfill asks for [Actions.Backfill].
+func (c *Client) Backfill(ctx context.Context, roots []int64) (marks map[int64]int64, err error) {
+	err = c.ask(ctx, "/backfill", roots, &marks)
+	return marks, err
+}
+
+// Status asks for [Actions.Status].
+func (c *Client) Status(ctx context.Context) (*Status, error) {
+	var s Status
+	if err := c.ask(ctx, "/status", struct{}{}, &s); err != nil {
+		return nil, err
+	}
+	return &s, nil
+}
+
+// Seen asks for [Actions.Seen].
+func (c *Client) Seen(ctx context.Context, at queue.Place) (all []Sighting, err error) {
+	err = c.ask(ctx, "/seen", place{at.RootID, []byte(at.Path)}, &all)
+	return all, err
 }
 
 func (c *Client) ask(ctx context.Context, what string, arg, result any) error {
