@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"iksync/cmd/iksync/internal/control"
 	"iksync/queue"
@@ -17,7 +16,7 @@ func (o *operator) actions() control.Actions {
 		Undo: q.Undo, Approve: q.Approve, Retry: q.Retry,
 		Pause: q.Pause, Resume: q.Resume,
 		Ignore: o.ignore, Rescan: o.rescan, Backfill: o.backfill,
-		Status: o.status, Seen: o.seen,
+		Status: o.status, Story: o.story,
 	}
 }
 
@@ -89,22 +88,4 @@ func (o *operator) backfill(ctx context.Context, roots []int64) (map[int64]int64
 		}
 	}
 	return marks, nil
-}
-
-// seen tells what a root's watcher has noticed of late about a path.
-func (o *operator) seen(_ context.Context, at queue.Place) ([]control.Sighting, error) {
-	g := o.current()
-	if g == nil {
-		return nil, errStarting
-	}
-	all := []control.Sighting{}
-	for i, w := range g.watchers {
-		if g.roots[i].state.ID != at.RootID {
-			continue
-		}
-		for _, s := range w.Seen(at.Path) {
-			all = append(all, control.Sighting{At: s.At.Truncate(time.Millisecond), What: s.What})
-		}
-	}
-	return all, nil
 }

@@ -199,20 +199,25 @@ func jsonWriter(out *bufio.Writer) (func(state.Root, *state.File) error, func() 
 	enc := json.NewEncoder(io.Writer(out))
 	enc.SetEscapeHTML(false)
 	write := func(r state.Root, f *state.File) error {
-		e := exported{
-			Root: r.Path, LocalPath: f.Path, RemotePath: f.RemotePath, FileID: f.FileID, VersionID: f.VersionID, Name: f.Name,
-			URL: f.URL, ThumbnailURL: f.ThumbnailURL, Size: f.Stat.Size, Hash: hashWord(f.Hash), Width: f.Width, Height: f.Height,
-			FileType: f.FileType, ModifiedAt: timestamp(time.Unix(0, f.Stat.MtimeNs)), UploadedAt: timestamp(f.UploadedAt), CheckedAt: timestamp(f.CheckedAt),
-			Gone:     goneWord(f),
-			Response: f.Response,
-		}
-		if !utf8.ValidString(f.Path) {
-			e.LocalPathBase64 = base64.StdEncoding.EncodeToString([]byte(f.Path))
-		}
-		if len(e.Response) == 0 {
-			e.Response = json.RawMessage("null")
-		}
-		return enc.Encode(e)
+		return enc.Encode(exportedOf(r, f))
 	}
 	return write, out.Flush
+}
+
+// exportedOf is a record, read with its response, as a JSON line.
+func exportedOf(r state.Root, f *state.File) exported {
+	e := exported{
+		Root: r.Path, LocalPath: f.Path, RemotePath: f.RemotePath, FileID: f.FileID, VersionID: f.VersionID, Name: f.Name,
+		URL: f.URL, ThumbnailURL: f.ThumbnailURL, Size: f.Stat.Size, Hash: hashWord(f.Hash), Width: f.Width, Height: f.Height,
+		FileType: f.FileType, ModifiedAt: timestamp(time.Unix(0, f.Stat.MtimeNs)), UploadedAt: timestamp(f.UploadedAt), CheckedAt: timestamp(f.CheckedAt),
+		Gone:     goneWord(f),
+		Response: f.Response,
+	}
+	if !utf8.ValidString(f.Path) {
+		e.LocalPathBase64 = base64.StdEncoding.EncodeToString([]byte(f.Path))
+	}
+	if len(e.Response) == 0 {
+		e.Response = json.RawMessage("null")
+	}
+	return e
 }

@@ -4,10 +4,8 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -20,25 +18,15 @@ import (
 	"iksync/uploader"
 )
 
-// removals is what undo and approve have in common.
+// removals is one undo or approve.
 type removals struct {
-	*app
-	configFile string
-	stateFile  string
-	json       bool
-	all        bool
-	yes        bool
-	cfg        *config.Config // nil without --config
-}
-
-func (r *removals) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&r.configFile, "config", "", "configuration `file`, which names the state file and the policies")
-	cmd.Flags().StringVar(&r.stateFile, "state", "", "state `file` (default: the configuration's, else $XDG_STATE_HOME/iksync/iksync.db)")
-	cmd.Flags().BoolVar(&r.json, "json", false, "print it as JSON")
+	*request
+	all bool
+	yes bool
 }
 
 func (a *app) undoCommand() *cobra.Command {
-	r := &removals{app: a}
+	r := &removals{request: &request{app: a}}
 	cmd := &cobra.Command{
 		Use:   "undo [--all | PATH...]",
 		Short: "Keep the library's copies of files that are gone, before they are removed",
@@ -55,7 +43,7 @@ It works beside a running daemon. A file that is back at its place needs no undo
 }
 
 func (a *app) approveCommand() *cobra.Command {
-	r := &removals{app: a}
+	r := &removals{request: &request{app: a}}
 	cmd := &cobra.Command{
 		Use:   "approve [--yes] [ROOT...]",
 		Short: "Show what would be removed from the library, and let it go",
@@ -71,19 +59,6 @@ It works beside a running daemon.`,
 	r.flags(cmd)
 	cmd.Flags().BoolVar(&r.yes, "yes", false, "approve without asking")
 	return cmd
-}
-
-// path finds the state file by flags and configuration.
-func (r *removals) path() (string, error) {
-	configured := ""
-	if r.configFile != "" {
-		cfg, err := config.LoadForDaemon(r.configFile)
-		if err != nil {
-			return "", exit(exitConfig, err)
-		}
-		r.cfg, configured = cfg, cfg.State
-	}
-	return r.statePath(r.stateFile, configured)
 }
 
 // absentRoot is what is absent of a root.
@@ -141,34 +116,6 @@ func (r *removals) look(ctx context.Context, path string, names []string) ([]abs
 		found = append(found, a)
 	}
 	return found, nil
-}
-
-// namedRoots keeps the roots that are named by path or folder; all without names.
-func namedRoots(roots []state.Root, names []string) ([]state.Root, error) {
-	if len(names) == 0 {
-		return roots, nil
-	}
-	var picked []state.Root
-	for _, name := range names {
-		found := false
-		abs, err := resolve(name)
-		if err != nil {
-			return nil, usage("root %s: %v", name, err)
-		}
-		for _, root := range roots {
-			if root.Path != abs && root.Folder != folderOf(name) {
-				continue
-			}
-			found = true
-			if !slices.ContainsFunc(picked, func(p state.Root) bool { return p.ID == root.ID }) {
-				picked = append(picked, root)
-			}
-		}
-		if !found {
-			return nil, usage("the state file has no root %s", name)
-		}
-	}
-	return picked, nil
 }
 
 // describe tells of an absent file what will become of its copy.
@@ -349,28 +296,4 @@ func (r *removals) agreed() bool {
 	fmt.Fprint(r.err, "Let these go? [y/N] ")
 	line, _ := bufio.NewReader(r.in).ReadString('\n') // an end is a no
 	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(line)), "y")
-}
-
-// act does it on the state file, or lets the daemon do it that has it.
-func (r *removals) act(ctx context.Context, path string, direct func(*queue.Queue) error, remote func(*control.Client) error) error {
-	db, err := state.Open(ctx, path)
-	var locked *state.LockedError
-	if errors.As(err, &locked) {
-		err := remote(control.NewClient(path))
-		if errors.Is(err, control.ErrNoDaemon) {
-			return exit(exitBusy, fmt.Errorf("%w; it takes no commands meanwhile: %w", locked, err))
-		}
-		if err != nil {
-			return exit(exitFailed, err)
-		}
-		return nil
-	}
-	if err != nil {
-		return exit(exitConfig, err)
-	}
-	defer db.Close()
-	if err := direct(newQueue(db)); err != nil {
-		return exit(exitFailed, err)
-	}
-	return nil
 }

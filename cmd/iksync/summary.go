@@ -247,9 +247,13 @@ func list(w io.Writer, failures []failure, all int64) {
 
 func files(n int64) string { return quantity(n, "file") }
 
-func quantity(n int64, what string) string {
-	if n == 1 {
+// quantity counts things; their plural has an s unless it is given.
+func quantity(n int64, what string, plural ...string) string {
+	switch {
+	case n == 1:
 		return "1 " + what
+	case len(plural) > 0:
+		return humanize.Comma(n) + " " + plural[0]
 	}
 	return humanize.Comma(n) + " " + what + "s"
 }

@@ -53,8 +53,8 @@ type Actions struct {
 	Backfill func(ctx context.Context, roots []int64) (map[int64]int64, error)
 	// Status tells how iksync stands.
 	Status func(context.Context) (*Status, error)
-	// Seen tells what was noticed of late about a path, the oldest first.
-	Seen func(context.Context, queue.Place) ([]Sighting, error)
+	// Story tells all about a path.
+	Story func(context.Context, queue.Place) (*Story, error)
 }
 
 // Sighting is something that was noticed about a path.
@@ -101,8 +101,8 @@ func Listen(statePath string, a Actions) (*Server, error) {
 	})
 	handle(mux, "POST /backfill", a.Backfill)
 	handle(mux, "POST /status", func(ctx context.Context, _ struct{}) (*Status, error) { return a.Status(ctx) })
-	handle(mux, "POST /seen", func(ctx context.Context, at place) ([]Sighting, error) {
-		return a.Seen(ctx, queue.Place{RootID: at.RootID, Path: string(at.Path)})
+	handle(mux, "POST /story", func(ctx context.Context, at place) (*Story, error) {
+		return a.Story(ctx, queue.Place{RootID: at.RootID, Path: string(at.Path)})
 	})
 	s := &Server{http: &http.Server{Handler: mux, ReadTimeout: answerTimeout, WriteTimeout: answerTimeout}, done: make(chan error, 1)}
 	go func() {
@@ -252,10 +252,13 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 	return &s, nil
 }
 
-// Seen asks for [Actions.Seen].
-func (c *Client) Seen(ctx context.Context, at queue.Place) (all []Sighting, err error) {
-	err = c.ask(ctx, "/seen", place{at.RootID, []byte(at.Path)}, &all)
-	return all, err
+// Story asks for [Actions.Story].
+func (c *Client) Story(ctx context.Context, at queue.Place) (*Story, error) {
+	var s Story
+	if err := c.ask(ctx, "/story", place{at.RootID, []byte(at.Path)}, &s); err != nil {
+		return nil, err
+	}
+	return &s, nil
 }
 
 func (c *Client) ask(ctx context.Context, what string, arg, result any) error {
