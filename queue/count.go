@@ -35,6 +35,7 @@ func (q *Queue) Backlogs(ctx context.Context) (map[int64]Backlog, error) {
 // Classes counts the jobs of a root that have gone wrong, by class.
 type Classes struct {
 	Failing map[string]int64 // dead letters, and those that are tried again
+	Again   int64            // of them those that are tried again
 	Held    map[string]int64 // can't be uploaded as they are, or are left out
 }
 
@@ -56,13 +57,17 @@ func (q *Queue) ByClass(ctx context.Context) (map[int64]Classes, error) {
 		c, ok := all[id]
 		if !ok {
 			c = Classes{Failing: make(map[string]int64), Held: make(map[string]int64)}
-			all[id] = c
 		}
-		if State(st) == Held {
+		switch State(st) {
+		case Held:
 			c.Held[class] += n
-		} else {
+		case Ready:
+			c.Again += n
+			fallthrough
+		default:
 			c.Failing[class] += n
 		}
+		all[id] = c
 	}
 	return all, rows.Err()
 }

@@ -14,8 +14,8 @@ const ClassIgnored = "ignored"
 
 const reasonIgnored = "left out by iksync ignore"
 
-// inPlace wants the four arguments of [Place.args]: a path and what is below it.
-const inPlace = ` root_id = ?1 AND (path = ?2 OR path > ?3 AND path < ?4)`
+// inPlace wants the four arguments of [Place.args]: a path and what is below it; "" is all of the root.
+const inPlace = ` root_id = ?1 AND (?2 = x'' OR path = ?2 OR path > ?3 AND path < ?4)`
 
 func (p Place) args() []any {
 	return []any{p.RootID, []byte(p.Path), []byte(p.Path + "/"), []byte(p.Path + "0")}

@@ -238,8 +238,9 @@ func (w *Watcher) scanOnce(ctx context.Context) error {
 	previous := w.lastScan.Load()
 	w.catchingUp.Store(true) // before it is forgotten what was missed
 	missed := w.missed.Swap(false)
-	// The safety net is in no hurry; what is known to have been missed is.
-	spare := budget{limited: previous > 0 && !missed && !w.mode.Load().polling && !w.tree.isShort()}
+	// The safety net is in no hurry; what is known to have been missed is, and who asks.
+	urgent := w.urgent.Swap(false)
+	spare := budget{limited: previous > 0 && !missed && !urgent && !w.mode.Load().polling && !w.tree.isShort()}
 	w.catchingUp.Store(!spare.limited)
 	defer w.catchingUp.Store(false)
 	o.Watch = func(dir string, st state.Stat) {

@@ -89,6 +89,7 @@ type Watcher struct {
 	last          atomic.Pointer[Report]
 
 	failure  atomic.Pointer[string] // why the last scan failed; nil when it did not
+	urgent   atomic.Bool            // somebody waits for the next full scan
 	missed   atomic.Bool            // events or watches were lost, as is known: a scan makes up for it
 	silences int                    // owned by the full scans
 	problems map[string]bool        // owned by the full scans: what could not be looked at by the last one
@@ -189,6 +190,7 @@ func (w *Watcher) RescanAt(path string) {
 	info, err := os.Lstat(w.onDisk(path))
 	switch {
 	case path == "":
+		w.urgent.Store(true)
 		w.rescan()
 	case err == nil && info.IsDir():
 		w.scanLater(path)
@@ -397,7 +399,7 @@ func happened(op fsnotify.Op) string {
 	if op == 0 {
 		return "a scan found it"
 	}
-	return "event: " + strings.ToLower(op.String())
+	return "event: " + strings.ReplaceAll(strings.ToLower(op.String()), "|", ", ")
 }
 
 // scanLater asks for the scan of a directory.

@@ -84,7 +84,7 @@ func (o *operator) backfill(ctx context.Context, roots []int64) (map[int64]int64
 	}
 	for i, w := range g.watchers {
 		if slices.Contains(roots, g.roots[i].state.ID) {
-			w.Rescan()
+			w.RescanAt("")
 		}
 	}
 	return marks, nil

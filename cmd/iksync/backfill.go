@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"iksync/cmd/iksync/internal/config"
+	"iksync/cmd/iksync/internal/control"
 	"iksync/queue"
 	"iksync/state"
 	"iksync/uploader"
@@ -51,7 +52,8 @@ func (a *app) backfillCommand() *cobra.Command {
 		Short: "Upload what is missing or changed, once, and record every fileId",
 		Long: `backfill walks the roots, uploads what is missing or changed, records every
 fileId, and ends. Interrupted at any point and started again, it continues where
-it was. What was refused before is tried again.
+it was. What was refused before is tried again. Where a daemon is running it does the
+work, and backfill shows how it goes on.
 
 ROOT is the path or the folder of a root in the configuration. Without --config,
 DIR is the one root and the flags below describe it.`,
@@ -117,6 +119,11 @@ func (b *backfill) run(ctx context.Context, args []string) (err error) {
 	}
 	if err := outsideRoots("the state file", statePath, cfg.Roots); err != nil {
 		return err
+	}
+	if !b.emulated {
+		if daemon, err := control.NewClient(statePath).Status(ctx); err == nil {
+			return b.handOver(ctx, cfg, statePath, daemon) // which has a key
+		}
 	}
 	key := imagekit.NewKey("emulator")
 	if !b.emulated {

@@ -293,7 +293,7 @@ func (o *operator) root(ctx context.Context, g *generation, i int, backlogs map[
 	}
 	failing := int64(0)
 	if c, ok := classes[r.ID]; ok {
-		r.Failing, r.Held = c.Failing, c.Held
+		r.Failing, r.Held, r.Again = c.Failing, c.Held, c.Again
 		failing = sum(c.Failing)
 	}
 	standing, err := o.d.q.Standing(ctx, r.ID)
@@ -311,12 +311,10 @@ func (o *operator) root(ctx context.Context, g *generation, i int, backlogs map[
 		r.State, r.Why, r.PausedUntil = control.Paused, "by iksync pause, until "+pause.Until.Local().Format(time.DateTime), pause.Until
 	case wait != "":
 		r.State, r.Why = control.Waiting, wait
-	case w.Scans == 0, r.Backlog > failing, r.Settling > 0:
+	case w.Scans == 0, r.Backlog > r.Again, r.Settling > 0:
 		r.State = control.Syncing
 	case failing > 0 || w.Report.Problems > 0:
 		r.State = control.Failing
-	case r.Backlog > 0:
-		r.State = control.Syncing
 	default:
 		r.State = control.InStep
 	}
@@ -352,7 +350,7 @@ func offline(ctx context.Context, db *state.DB, q *queue.Queue) (*control.Status
 			r.Backlog, r.BacklogBytes, r.Oldest = b.Jobs, b.Bytes, b.Oldest
 		}
 		if c, ok := classes[root.ID]; ok {
-			r.Failing, r.Held = c.Failing, c.Held
+			r.Failing, r.Held, r.Again = c.Failing, c.Held, c.Again
 		}
 		standing, err := q.Standing(ctx, root.ID)
 		if err != nil {

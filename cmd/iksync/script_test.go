@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -30,6 +31,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"iksync/cmd/iksync/internal/control"
 	"iksync/uploader/emulator"
 )
 
@@ -143,6 +145,7 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"asked":       asked,
 		"asplanned":   asPlanned,
 		"appears":     appears,
+		"stands":      stands,
 	}
 }
 
@@ -178,6 +181,12 @@ func steady(ts *testscript.TestScript, text string) string {
 		{`in \d+\.\d s \(\d+ files/s, [\d.]+ [kMG]?B/s\)`, "in SECONDS s (RATE)"},
 		{`"seconds": [\d.e-]+`, `"seconds": 0`},
 		{`pid \d+`, "pid PID"},
+		{`process \d+`, "process PID"},
+		{`(?m)^  noticed .*\n`, ""}, // by events or by a scan, as it happens
+		{`\bup (\d+[mhd] )?\d+[smh]\b`, "up TIME"},
+		{`(\d+[mhd] )?\d+[smh] ago`, "TIME ago"},
+		{`[\d.]+ [kMG]?B/s, [\d.]+ files/s`, "RATE"},
+		{`(state file: .*), [\d.]+ [kM]B`, "$1, SIZE"},
 		{`request id [0-9a-f-]+`, "request id REQUEST"},
 		{`"request_id":( ?)"[0-9a-f-]+"`, `"request_id":$1"REQUEST"`},
 		{`"time":"[^"]+"`, `"time":"TIME"`},
@@ -498,6 +507,18 @@ func appears(ts *testscript.TestScript, neg bool, args []string) {
 	comes(ts, args[0], func() bool {
 		_, err := os.Lstat(ts.MkAbs(args[0]))
 		return err == nil
+	})
+}
+
+// stands waits until the daemon of the usual state file says that it stands so.
+func stands(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: stands STATE")
+	}
+	client := control.NewClient(filepath.Join(ts.Getenv("XDG_STATE_HOME"), "iksync", "iksync.db"))
+	comes(ts, "the state "+args[0], func() bool {
+		s, err := client.Status(context.Background())
+		return err == nil && s.State == args[0]
 	})
 }
 

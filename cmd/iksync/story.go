@@ -154,7 +154,7 @@ func (t *teller) nextOfJob(j *queue.Item) (string, time.Time) {
 	case j.State == queue.Leased:
 		return "a worker has it: it is being sent, or about to be", time.Time{}
 	case t.running.State == control.Paused || t.running.State == control.Waiting:
-		return "it waits: " + t.running.State + ", " + t.running.Why, t.running.PausedUntil
+		return "it waits: " + t.running.State + ", " + t.running.Why, time.Time{}
 	case j.NotBefore.After(time.Now()) && j.Class != "":
 		return "it is tried again", j.NotBefore
 	case j.NotBefore.After(time.Now()):

@@ -49,7 +49,8 @@ type RootStatus struct {
 	Oldest       time.Time `json:"oldest_pending,omitzero"` // since when the oldest of them waits
 	Settling     int64     `json:"settling"`
 
-	Failing map[string]int64 `json:"failing"` // files by class
+	Failing map[string]int64 `json:"failing"`  // files by class
+	Again   int64            `json:"retrying"` // of the backlog those that have failed and are tried again
 	Held    map[string]int64 `json:"held"`
 	Skipped map[string]int64 `json:"skipped"` // by the last scan, by rule
 	Gone    int64            `json:"gone"`    // not there, or not wanted, any more: the copies are in the library still
