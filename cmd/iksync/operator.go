@@ -142,13 +142,6 @@ func (o *operator) sample(ctx context.Context) {
 	}
 }
 
-// throughput returns the points of the last hour, the oldest first.
-func (o *operator) throughput() []control.Point {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return append([]control.Point{}, o.points...)
-}
-
 // rates are bytes and files a second over the last minute.
 func (o *operator) rates() (bytes, files float64) {
 	o.mu.Lock()
