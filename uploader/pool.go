@@ -103,6 +103,8 @@ const (
 	ahead = 8
 	// pollEvery bounds the wait for work, against a clock that jumps.
 	pollEvery = 30 * time.Second
+	// pausedPoll bounds it while a root is paused: nobody tells when that is over.
+	pausedPoll = time.Second
 )
 
 // Pool runs jobs. Make it with New, then call Run once.
@@ -271,7 +273,8 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 			most := p.gate.room(free)
 			if free >= cap(jobs)/2 && most > 0 {
 				last := closing && p.inFlight() == 0
-				claimed, next, err := p.q.ClaimMixed(context.Background(), p.open(), most, p.bigRoom(), lease)
+				roots := p.open()
+				claimed, next, err := p.q.ClaimMixed(context.Background(), roots, most, p.bigRoom(), lease)
 				if err != nil {
 					p.fail(err)
 					return
@@ -308,6 +311,9 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 				wait = pollEvery
 				if !next.IsZero() {
 					wait = min(wait, max(time.Until(next), time.Millisecond))
+				}
+				if len(roots) < len(p.o.Roots) {
+					wait = min(wait, pausedPoll)
 				}
 			} else {
 				wait = pollEvery
