@@ -277,7 +277,6 @@ func TestOneDaemonForAStateFileAndARoot(t *testing.T) {
 	for name, args := range map[string][]string{
 		"a second run with the same state file": {"run", "--config", r.config},
 		"a second run with another state file":  {"run", "--config", r.config, other},
-		"a backfill with the same state file":   {"backfill", "--config", r.config},
 		"a backfill with another state file":    {"backfill", "--config", r.config, other},
 	} {
 		cmd := r.command("iksync", args)
