@@ -45,7 +45,7 @@ func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
 		p.beat.Store(time.Now().UnixNano())
 		pause(ctx, firstRetry) // what is sent now could not be recorded
 	}
-	if p.gate.closedFor(time.Now()) > 0 || root.Paused != nil && root.Paused() { // since it was claimed
+	if p.gate.closedFor(time.Now()) > 0 || root.waits() { // since it was claimed
 		p.giveBack(job)
 		return
 	}
@@ -133,7 +133,7 @@ const stepAside = 500 * time.Millisecond
 // calm reports whether what has happened in all roots is queued.
 func (p *Pool) calm() bool {
 	for i := range p.o.Roots {
-		if r := &p.o.Roots[i]; r.Calm != nil && !r.Calm() && !r.away() {
+		if r := &p.o.Roots[i]; r.Calm != nil && !r.Calm() && !r.gone() {
 			return false
 		}
 	}

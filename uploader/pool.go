@@ -33,6 +33,9 @@ type Root struct {
 	// Paused, when not nil, says that nothing may be inferred about the root at
 	// present: its jobs wait.
 	Paused func() bool
+	// Halted, when not nil, says that somebody wants the root's jobs to wait, as with
+	// Paused; but what is not there is not there.
+	Halted func() bool
 
 	// Calm, when not nil, says that what has happened in the root is all queued:
 	// before, it can't be told whether a directory was moved as a whole.
@@ -56,8 +59,17 @@ type Root struct {
 	Rescan func()
 }
 
-// away reports that the root is not the directory that it was, or not there.
-func (r *Root) away() bool {
+// waits reports that the root's jobs wait.
+func (r *Root) waits() bool {
+	return r.Paused != nil && r.Paused() || r.Halted != nil && r.Halted()
+}
+
+// away reports that nothing is to be done about the root at present: it waits, or it is
+// gone.
+func (r *Root) away() bool { return r.waits() || r.gone() }
+
+// gone reports that the root is not the directory that it was, or not there.
+func (r *Root) gone() bool {
 	if r.Paused != nil && r.Paused() {
 		return true
 	}
@@ -359,7 +371,7 @@ func (p *Pool) rootIDs() []int64 {
 func (p *Pool) open() []int64 {
 	ids := make([]int64, 0, len(p.o.Roots))
 	for i := range p.o.Roots {
-		if r := &p.o.Roots[i]; r.Paused == nil || !r.Paused() {
+		if r := &p.o.Roots[i]; !r.waits() {
 			ids = append(ids, r.ID)
 		}
 	}

@@ -145,7 +145,7 @@ func (p *Pool) absent(job *queue.Job) bool {
 	if err != nil {
 		return true
 	}
-	return root.away()
+	return root.gone()
 }
 
 // reason is what a listing shows of a refusal: ImageKit's words first.

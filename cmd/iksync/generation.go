@@ -87,8 +87,8 @@ func (d *daemon) start(cfg *config.Config) (_ *generation, err error) {
 		})
 		g.watchers = append(g.watchers, w)
 		up := r.uploadRoot(cfg.Limits)
-		up.Paused = func() bool { return w.Paused() || d.q.PausedUntil(up.ID) != nil }
-		up.Calm, up.Sound, up.Rescan = w.Calm, w.Sound, w.Rescan
+		up.Paused, up.Calm, up.Sound, up.Rescan = w.Paused, w.Calm, w.Sound, w.Rescan
+		up.Halted = func() bool { return d.q.PausedUntil(up.ID) != nil }
 		o.Roots = append(o.Roots, up)
 	}
 	g.pool = uploader.New(d.db, d.q, o)
