@@ -34,6 +34,7 @@ const (
 type daemon struct {
 	*app
 	configFile string
+	configured func() (*config.Config, error) // in place of the file; nil reads that
 	stateFile  string
 	level      zap.AtomicLevel
 	log        *zap.Logger
@@ -48,8 +49,12 @@ type daemon struct {
 	cutOnce    sync.Once
 }
 
+func newDaemon(a *app) *daemon {
+	return &daemon{app: a, locks: make(map[string]*os.File), bandwidth: uploader.NewBandwidth(uploader.Rates{}), cut: make(chan struct{})}
+}
+
 func (a *app) runCommand() *cobra.Command {
-	d := &daemon{app: a, locks: make(map[string]*os.File), bandwidth: uploader.NewBandwidth(uploader.Rates{}), cut: make(chan struct{})}
+	d := newDaemon(a)
 	cmd := &cobra.Command{
 		Use:   "run --config FILE",
 		Short: "Keep the library in step until told to stop",
@@ -61,7 +66,12 @@ refused, and the old one stays.
 
 It reports to systemd (Type=notify) and feeds its watchdog while it makes progress.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if d.configFile == "" {
+				return usage("name the configuration with --config")
+			}
+			return d.run(cmd.Context())
+		},
 	}
 	cmd.Flags().StringVar(&d.configFile, "config", "", "configuration `file` (YAML)")
 	cmd.Flags().StringVar(&d.stateFile, "state", "", "state `file` (default: the configuration's, else $XDG_STATE_HOME/iksync/iksync.db)")
@@ -69,9 +79,6 @@ It reports to systemd (Type=notify) and feeds its watchdog while it makes progre
 }
 
 func (d *daemon) run(ctx context.Context) (err error) {
-	if d.configFile == "" {
-		return usage("name the configuration with --config")
-	}
 	cfg, err := d.load()
 	if err != nil {
 		return err
@@ -135,6 +142,9 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config) error {
 }
 
 func (d *daemon) load() (*config.Config, error) {
+	if d.configured != nil {
+		return d.configured()
+	}
 	cfg, err := config.LoadForDaemon(d.configFile)
 	if err != nil {
 		return nil, exit(exitConfig, err)

@@ -510,12 +510,17 @@ func appears(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// stands waits until the daemon of the usual state file says that it stands so.
+// stands waits until the daemon of a state file says that it stands so.
 func stands(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) != 1 {
-		ts.Fatalf("usage: stands STATE")
+	file := filepath.Join(ts.Getenv("XDG_STATE_HOME"), "iksync", "iksync.db")
+	switch len(args) {
+	case 1:
+	case 2:
+		file = ts.MkAbs(args[1])
+	default:
+		ts.Fatalf("usage: stands STATE [STATEFILE]")
 	}
-	client := control.NewClient(filepath.Join(ts.Getenv("XDG_STATE_HOME"), "iksync", "iksync.db"))
+	client := control.NewClient(file)
 	comes(ts, "the state "+args[0], func() bool {
 		s, err := client.Status(context.Background())
 		return err == nil && s.State == args[0]
