@@ -218,11 +218,11 @@ func (p *Pool) Run(ctx context.Context) error {
 	moving.Go(func() { p.mover.run(moves) })
 
 	p.dispatch(ctx, jobs)
+	endMoves()
+	moving.Wait() // else it would look into what is intended below, as if nobody was at it
 	if p.o.Idle != nil && ctx.Err() == nil && p.failure() == nil {
 		p.removeAtEnd(ctx)
 	}
-	endMoves()
-	moving.Wait()
 
 	// Nothing more is handed out: what no worker has begun goes back.
 	close(jobs)
