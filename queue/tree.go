@@ -83,43 +83,61 @@ func (q *Queue) Tree(ctx context.Context, t *Tree) error {
 // order of their remote paths.
 const underFolder = `f.remote_path > ? AND f.remote_path < ? ORDER BY f.remote_path`
 
-// treePage bounds the records that are read at a time.
-const treePage = 1000
-
 // MovedTree records that a folder of the library was moved with all that is in
 // it, and removes the intent: each record gets the path of its asset, and the
-// local path that its file has by now. It is one transaction. where gives the
-// URLs of an asset that has moved to remote. then, when not nil, is the intent to
+// local path that its file has by now. It takes several transactions, so that others
+// go on meanwhile; until the last the intent stays, and with it all that it keeps
+// away from both folders, so that what a crash has left is found and done. where gives
+// the URLs of an asset that has moved to remote. then, when not nil, is the intent to
 // move it further, which takes the place of the first.
 func (q *Queue) MovedTree(ctx context.Context, i, then *Intent, where func(f *state.File, remote string) (url, thumbnail string)) (moved int64, err error) {
-	err = q.settle(ctx, i, func(tx *state.Tx) error {
-		moved = 0
-		for {
+	for last := false; !last; {
+		var n int
+		err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 			page, err := tx.FilesWhere(underFolder+` LIMIT ?`, i.Source+"/", i.Source+"0", treePage)
 			if err != nil {
 				return err
+			}
+			if n, last = len(page), len(page) < treePage; last {
+				return nil // they go with the intent
 			}
 			for _, f := range page {
 				if err := moveRecord(tx, i, f, where); err != nil {
 					return fmt.Errorf("%q: %w", f.Path, err)
 				}
 			}
-			moved += int64(len(page))
-			if len(page) == treePage {
-				continue
+			return failpoint.Hit(failpoint.MovedPageCommit)
+		})
+		if err != nil {
+			return moved, fmt.Errorf("record what became of %s: %w", i.Source, err)
+		}
+		if !last {
+			moved += int64(n)
+		}
+	}
+	var n int
+	err = q.settle(ctx, i, func(tx *state.Tx) error {
+		page, err := tx.FilesWhere(underFolder, i.Source+"/", i.Source+"0")
+		if err != nil {
+			return err
+		}
+		n = len(page)
+		for _, f := range page {
+			if err := moveRecord(tx, i, f, where); err != nil {
+				return fmt.Errorf("%q: %w", f.Path, err)
 			}
-			if then != nil {
-				if err := insertIntent(tx, then, q.now()); err != nil {
-					return err
-				}
-			}
-			if err := failpoint.Hit(failpoint.MovedTreeCommit); err != nil {
+		}
+		if then != nil {
+			if err := insertIntent(tx, then, q.now()); err != nil {
 				return err
 			}
-			return dropIntent(tx, i)
 		}
+		if err := failpoint.Hit(failpoint.MovedTreeCommit); err != nil {
+			return err
+		}
+		return dropIntent(tx, i)
 	})
-	return moved, err
+	return moved + int64(n), err
 }
 
 func moveRecord(tx *state.Tx, i *Intent, f *state.File, where func(*state.File, string) (string, string)) error {

@@ -51,6 +51,7 @@ const (
 	RelabelCommit       = "queue.relabel.commit"
 	RelabelAfter        = "queue.relabel.after"
 	MovedTreeCommit     = "queue.movedtree.commit"
+	MovedPageCommit     = "queue.movedpage.commit"
 	NoteFolderCommit    = "queue.notefolder.commit"
 	ForgetFolderCommit  = "queue.forgetfolder.commit"
 	JobDone             = "uploader.job.done"
@@ -90,7 +91,7 @@ var Names = []string{
 	CompleteRecord, CompleteRemove, CompleteCommit, TouchCommit, DropCommit, FailCommit, AliasCommit,
 	EnqueueCommit, EnqueueAfter, CancelCommit, MarkAbsentCommit, MarkPresentCommit, ScannedCommit, ScannedAfter, DueCommit,
 	IntendCommit, IntendAfter, NoteJobCommit, ForgetCommit, PlacedCommit, LocateCommit, LostCommit, RemovedCommit, IdentifyCommit,
-	SettleAfter, SettledCommit, DecideCommit, ToUploadCommit, RelabelCommit, RelabelAfter, MovedTreeCommit, NoteFolderCommit, ForgetFolderCommit,
+	SettleAfter, SettledCommit, DecideCommit, ToUploadCommit, RelabelCommit, RelabelAfter, MovedTreeCommit, MovedPageCommit, NoteFolderCommit, ForgetFolderCommit,
 	JobDone, Upload, Uploaded,
 	LibraryFind, LibraryFound, LibraryDetails, LibraryDetailed, LibraryList, LibraryListed, LibraryFolderExists, LibraryFolderKnown,
 	LibraryRename, LibraryRenamed, LibraryMove, LibraryMoved, LibraryCopy, LibraryCopied, LibraryDelete, LibraryDeleted,
