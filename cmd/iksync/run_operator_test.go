@@ -25,10 +25,14 @@ func (r *runRig) iksync(args ...string) string {
 	return string(out)
 }
 
-func (r *runRig) status() *control.Status {
+// status asks the daemon, once it answers.
+func (r *runRig) status() (s *control.Status) {
 	r.Helper()
-	s, err := control.NewClient(r.state).Status(context.Background())
-	r.must(err)
+	waitFor(r.T, "the daemon tells how it stands", func() bool {
+		var err error
+		s, err = control.NewClient(r.state).Status(context.Background())
+		return err == nil
+	})
 	return s
 }
 
@@ -59,10 +63,9 @@ func TestAPausedRootSendsNothing(t *testing.T) {
 	waitFor(t, "the paused root is watched", func() bool { return r.status().Roots[0].Backlog == files-workers+1 })
 	d.stop()
 	d = r.start()
-	d.says(`"scanned"`)
 	waitFor(t, "both roots are scanned", func() bool {
-		s, err := control.NewClient(r.state).Status(t.Context())
-		return err == nil && s.Roots[0].Scan.Completed > 1 && s.Roots[1].Scan.Completed > 1
+		s := r.status()
+		return s.Roots[0].Scan.Completed > 1 && s.Roots[1].Scan.Completed > 1
 	})
 	if n := r.library.server.Stats().Requests["upload"]; n != workers+1 {
 		t.Errorf("%d uploads, %d of them while the root was paused", n, n-workers-1)

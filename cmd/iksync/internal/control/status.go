@@ -153,8 +153,10 @@ func (s *Status) Sum() {
 	for _, state := range pressing {
 		for i := range s.Roots {
 			if r := &s.Roots[i]; r.State == state {
-				s.State = state
-				s.Why = r.Why
+				s.State, s.Why = state, r.Why
+				if len(s.Roots) > 1 && state == Paused {
+					s.Why = r.Path + ", " + r.Why
+				}
 				return
 			}
 		}
