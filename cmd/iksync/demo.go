@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/spf13/cobra"
 
 	"iksync/cmd/iksync/internal/config"
 )
+
+// demoPage is where the page of a demo is, if nothing else is there.
+const demoPage = "127.0.0.1:7711"
 
 func (a *app) demoCommand() *cobra.Command {
 	var dir string
@@ -56,11 +60,22 @@ func (a *app) demo(ctx context.Context, root, flag string) (err error) {
 	}
 	d := newDaemon(a)
 	d.stateFile = emulatorState(dir)
+	website, err := config.PageAt(demoPage)
+	if err != nil {
+		return err
+	}
+	if l, err := net.Listen(website.Network, website.Addr); err != nil {
+		website.Addr = "127.0.0.1:0" // the usual one is taken
+	} else if err := l.Close(); err != nil {
+		return err
+	}
+	d.site.linking = func(link string) { fmt.Fprintf(a.out, "page     %s\n", link) }
 	d.configured = func() (*config.Config, error) {
 		cfg, err := adHoc.Config()
 		if err != nil {
 			return nil, err
 		}
+		cfg.Page = website
 		cfg.UploadURL, cfg.APIURL = e.uploadURL(), e.apiURL()
 		return cfg, nil
 	}

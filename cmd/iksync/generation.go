@@ -102,6 +102,16 @@ func (d *daemon) start(cfg *config.Config) (_ *generation, err error) {
 	return g, nil
 }
 
+// root is the one with an id; nil when this generation does not have it.
+func (g *generation) root(id int64) *openRoot {
+	for i := range g.roots {
+		if g.roots[i].state.ID == id {
+			return &g.roots[i]
+		}
+	}
+	return nil
+}
+
 func (g *generation) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, w := range g.watchers {

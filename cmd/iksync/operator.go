@@ -39,6 +39,7 @@ type operator struct {
 	points  []control.Point
 	last    uploader.Stats // as of the last point
 	lastAt  time.Time
+	link    string // that opens the page
 
 	statusMu sync.Mutex // one status at a time
 	told     *control.Status
@@ -223,7 +224,9 @@ func (o *operator) look(ctx context.Context) (*control.Status, error) {
 		s.Transfers = append(s.Transfers, control.Transfer{RootID: t.RootID, Path: display(t.Path), Remote: t.Remote, Size: t.Size, Sent: t.Sent, Began: t.Began})
 	}
 	for _, u := range g.pool.Recent() {
-		s.Recent = append(s.Recent, control.Upload{RootID: u.RootID, Path: display(u.Path), FileID: u.FileID, RemotePath: u.RemotePath, URL: u.URL, ThumbnailURL: u.ThumbnailURL,
+		root := g.root(u.RootID)
+		private := root == nil || root.private(u.Path)
+		s.Recent = append(s.Recent, control.Upload{Private: private, RootID: u.RootID, Path: display(u.Path), FileID: u.FileID, RemotePath: u.RemotePath, URL: u.URL, ThumbnailURL: u.ThumbnailURL,
 			FileType: u.FileType, Size: u.Size, New: u.New, Seconds: u.Took.Seconds(), At: u.At})
 	}
 	return s, nil

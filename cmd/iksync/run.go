@@ -44,13 +44,14 @@ type daemon struct {
 	notify     *notifier
 	bandwidth  *uploader.Bandwidth
 	operator   *operator
+	site       *website
 	full       bool          // the state file can't be written, and that was told
 	cut        chan struct{} // closed when uploads in flight are to be broken off
 	cutOnce    sync.Once
 }
 
 func newDaemon(a *app) *daemon {
-	return &daemon{app: a, locks: make(map[string]*os.File), bandwidth: uploader.NewBandwidth(uploader.Rates{}), cut: make(chan struct{})}
+	return &daemon{app: a, locks: make(map[string]*os.File), bandwidth: uploader.NewBandwidth(uploader.Rates{}), cut: make(chan struct{}), site: &website{}}
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -114,6 +115,8 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	} else {
 		defer func() { err = errors.Join(err, server.Close()) }()
 	}
+	d.site.d = d
+	defer func() { err = errors.Join(err, d.site.close()) }()
 	d.onSecondSignal(d.breakOff)
 	return d.follow(ctx, cfg, hup)
 }
@@ -169,6 +172,9 @@ func (d *daemon) follow(ctx context.Context, cfg *config.Config, hup <-chan os.S
 	d.operator.follow(g)
 	d.db.WaitWhenFull(true) // not before: a start that fails is told and tried again
 	d.tryAgain(g, nil)
+	if err := d.site.follow(cfg.Page); err != nil {
+		return err
+	}
 	d.notify.ready()
 	supervise := time.NewTicker(superviseEvery)
 	defer supervise.Stop()
@@ -200,6 +206,7 @@ func (d *daemon) follow(ctx context.Context, cfg *config.Config, hup <-chan os.S
 		case <-hup:
 			d.reload(g, next)
 		case <-supervise.C:
+			d.site.retry()
 			if why := g.stale(d.getenv); why != "" {
 				err := next(why, g.cfg)
 				if err == nil {
@@ -255,6 +262,9 @@ func (d *daemon) reload(g *generation, next func(string, *config.Config) error) 
 	if err := next("the configuration was read again", cfg); err != nil {
 		d.log.Error("the new configuration is refused; the old one stays", zap.Error(err))
 		return
+	}
+	if err := d.site.follow(cfg.Page); err != nil {
+		d.log.Error("end the page at its old address", zap.Error(err))
 	}
 	if level, err := zap.ParseAtomicLevel(cfg.LogLevel); err == nil {
 		d.level.SetLevel(level.Level())

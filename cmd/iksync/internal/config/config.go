@@ -39,6 +39,8 @@ type Config struct {
 
 	Bandwidth uploader.Rates // of all uploads together
 
+	Page Page
+
 	Roots []Root
 	// Warnings are what is doubtful and not wrong.
 	Warnings []string
@@ -186,6 +188,8 @@ type document struct {
 	ShutdownGrace string `yaml:"shutdown_grace"`
 	Probe         string `yaml:"probe"`
 	Bandwidth     string `yaml:"bandwidth"`
+	HTTP          string `yaml:"http"`
+	HTTPTokenFile string `yaml:"http_token_file"`
 	Log           struct {
 		Level  string `yaml:"level"`
 		Format string `yaml:"format"`
@@ -249,6 +253,7 @@ func (c *Config) Diff(other *Config) []string {
 	note("stall", c.Stall, other.Stall)
 	note("shutdown_grace", c.ShutdownGrace, other.ShutdownGrace)
 	note("probe", c.Probe, other.Probe)
+	note("http", c.Page, other.Page)
 	if !reflect.DeepEqual(c.Bandwidth, other.Bandwidth) {
 		changes = append(changes, "bandwidth")
 	}

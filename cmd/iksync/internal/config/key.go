@@ -46,31 +46,40 @@ func readKey(file string) (key imagekit.Key, warning string, err error) {
 	if hideKeys(file) != file {
 		return key, "", errors.New("imagekit.private_key_file holds what looks like the private key itself: write the key into a file of its own and name that file")
 	}
+	secret, warning, err := readSecret(file, "the private key")
+	if err != nil {
+		return key, warning, err
+	}
+	key, err = checkKey(secret, file)
+	return key, warning, err
+}
+
+// readSecret reads what a file holds, without the white space around it.
+func readSecret(file, what string) (secret, warning string, err error) {
 	f, err := open(file)
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) {
-			return key, "", fmt.Errorf("read the private key: %w (iksync runs as uid %d)", err, os.Getuid())
+			return "", "", fmt.Errorf("read %s: %w (iksync runs as uid %d)", what, err, os.Getuid())
 		}
-		return key, "", fmt.Errorf("read the private key: %w", err)
+		return "", "", fmt.Errorf("read %s: %w", what, err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return key, "", fmt.Errorf("read the private key: %w", err)
+		return "", "", fmt.Errorf("read %s: %w", what, err)
 	}
 	if info.Mode().Perm()&0o004 != 0 {
-		warning = fmt.Sprintf("everybody on this machine can read the private key in %s: chmod 600 it", file)
+		warning = fmt.Sprintf("everybody on this machine can read %s in %s: chmod 600 it", what, file)
 	}
 	buf := make([]byte, maxKeyFile+1)
 	n, err := readFull(f, buf)
 	if err != nil {
-		return key, "", fmt.Errorf("read the private key: %w", err)
+		return "", "", fmt.Errorf("read %s: %w", what, err)
 	}
 	if n > maxKeyFile {
-		return key, "", fmt.Errorf("%s is too long to be a private key", file)
+		return "", "", fmt.Errorf("%s is too long to be %s", file, strings.Replace(what, "the ", "a ", 1))
 	}
-	key, err = checkKey(strings.TrimSpace(string(buf[:n])), file)
-	return key, warning, err
+	return strings.TrimSpace(string(buf[:n])), warning, nil
 }
 
 // open opens a regular file: opening a FIFO would wait for its writer.

@@ -53,6 +53,8 @@ type Actions struct {
 	Backfill func(ctx context.Context, roots []int64) (map[int64]int64, error)
 	// Status tells how iksync stands.
 	Status func(context.Context) (*Status, error)
+	// Page returns the link that opens the web page.
+	Page func(context.Context) (string, error)
 	// Story tells all about a path.
 	Story func(context.Context, queue.Place) (*Story, error)
 }
@@ -101,6 +103,7 @@ func Listen(statePath string, a Actions) (*Server, error) {
 	})
 	handle(mux, "POST /backfill", a.Backfill)
 	handle(mux, "POST /status", func(ctx context.Context, _ struct{}) (*Status, error) { return a.Status(ctx) })
+	handle(mux, "POST /page", func(ctx context.Context, _ struct{}) (string, error) { return a.Page(ctx) })
 	handle(mux, "POST /story", func(ctx context.Context, at place) (*Story, error) {
 		return a.Story(ctx, queue.Place{RootID: at.RootID, Path: string(at.Path)})
 	})
@@ -250,6 +253,12 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 		return nil, err
 	}
 	return &s, nil
+}
+
+// Page asks for [Actions.Page].
+func (c *Client) Page(ctx context.Context) (link string, err error) {
+	err = c.ask(ctx, "/page", struct{}{}, &link)
+	return link, err
 }
 
 // Story asks for [Actions.Story].

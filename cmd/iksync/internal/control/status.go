@@ -130,6 +130,7 @@ type Upload struct {
 	URL          string    `json:"url"`
 	ThumbnailURL string    `json:"thumbnail_url,omitempty"`
 	FileType     string    `json:"file_type"`
+	Private      bool      `json:"private,omitempty"` // it was sent as a private file
 	Size         int64     `json:"size"`
 	New          bool      `json:"new"`
 	Seconds      float64   `json:"seconds"`

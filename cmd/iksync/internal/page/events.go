@@ -1,0 +1,141 @@
+package page
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"iksync/cmd/iksync/internal/control"
+)
+
+const (
+	// tellEvery is how often a page is told how all stands.
+	tellEvery = time.Second
+	// The throughput of the last hour is told in bins of this span.
+	binSpan = 30 * time.Second
+	bins    = 120
+)
+
+// hello begins a stream.
+type hello struct {
+	May bool `json:"may"` // the token was shown
+}
+
+// shown is a status as the page gets it.
+type shown struct {
+	*control.Status
+	Recent []upload `json:"recent"`
+}
+
+type upload struct {
+	control.Upload
+	Thumbnail string `json:"thumbnail,omitempty"`
+}
+
+// bin is the throughput of a span of time that ends at a time.
+type bin struct {
+	At     int64 `json:"at"` // seconds since 1970
+	Files  int64 `json:"files"`
+	Bytes  int64 `json:"bytes"`
+	Failed int64 `json:"failed"`
+}
+
+// events streams how all stands until the page is closed.
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	if s.streams.Add(1) > maxStreams {
+		s.streams.Add(-1)
+		refuse(w, http.StatusServiceUnavailable, fmt.Sprintf("%d pages are open already", maxStreams))
+		return
+	}
+	defer s.streams.Add(-1)
+	w.Header().Set("Content-Type", "text/event-stream")
+	to := &stream{w: w, c: http.NewResponseController(w)}
+	if to.c.SetReadDeadline(time.Time{}) != nil { // the one of the request would end the stream
+		return
+	}
+	may := s.may(r)
+	if to.send("hello", hello{May: may}) != nil {
+		return
+	}
+	ticker := time.NewTicker(tellEvery)
+	defer ticker.Stop()
+	var last time.Time
+	for {
+		st, err := s.o.Actions.Status(r.Context())
+		if r.Context().Err() != nil {
+			return
+		}
+		if err != nil {
+			err = to.send("trouble", err.Error())
+		} else {
+			err = to.send("status", s.show(st, may))
+		}
+		if points := s.o.Points(); err == nil && (last.IsZero() || len(points) > 0 && points[len(points)-1].At.After(last)) {
+			last = time.Now()
+			if len(points) > 0 {
+				last = points[len(points)-1].At
+			}
+			err = to.send("throughput", binned(points, time.Now()))
+		}
+		if err != nil {
+			return
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// show adds the pictures of recent uploads, for those who may see them.
+func (s *Server) show(st *control.Status, may bool) shown {
+	recent := make([]upload, 0, len(st.Recent))
+	for _, u := range st.Recent {
+		up := upload{Upload: u}
+		if may && !u.Private && u.FileType == "image" {
+			up.Thumbnail = "/thumbnail/" + u.FileID + "?s=" + s.sign(u.FileID)
+		}
+		recent = append(recent, up)
+	}
+	return shown{st, recent}
+}
+
+// binned adds points up in bins that end now.
+func binned(points []control.Point, now time.Time) []bin {
+	all := make([]bin, bins)
+	for i := range all {
+		all[i].At = now.Add(-time.Duration(bins-1-i) * binSpan).Unix()
+	}
+	for _, p := range points {
+		i := bins - 1 - int(now.Sub(p.At)/binSpan)
+		if i < 0 || i >= bins {
+			continue
+		}
+		all[i].Files += p.Files
+		all[i].Bytes += p.Bytes
+		all[i].Failed += p.Failed
+	}
+	return all
+}
+
+// stream is one of server-sent events.
+type stream struct {
+	w http.ResponseWriter
+	c *http.ResponseController
+}
+
+func (s *stream) send(event string, data any) error {
+	b, err := json.Marshal(data)
+	if err != nil {
+		return err
+	}
+	if err := s.c.SetWriteDeadline(time.Now().Add(answerTimeout)); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(s.w, "event: %s\ndata: %s\n\n", event, b); err != nil {
+		return err
+	}
+	return s.c.Flush()
+}
