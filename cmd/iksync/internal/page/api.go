@@ -12,7 +12,7 @@ import (
 
 const (
 	// failuresPage and hitsPage are how many are shown at once.
-	failuresPage = 50
+	failuresPage = 10
 	hitsPage     = 50
 )
 

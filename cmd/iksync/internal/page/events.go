@@ -12,9 +12,11 @@ import (
 const (
 	// tellEvery is how often a page is told how all stands.
 	tellEvery = time.Second
-	// The throughput of the last hour is told in bins of this span.
-	binSpan = 30 * time.Second
-	bins    = 120
+	// The throughput is told in so many bins, each of a span between these: the last hour,
+	// or what has been of it.
+	bins     = 120
+	leastBin = 5 * time.Second
+	mostBin  = 30 * time.Second
 )
 
 // hello begins a stream.
@@ -33,9 +35,8 @@ type upload struct {
 	Thumbnail string `json:"thumbnail,omitempty"`
 }
 
-// bin is the throughput of a span of time that ends at a time.
+// bin is what was uploaded in a span of time.
 type bin struct {
-	At     int64 `json:"at"` // seconds since 1970
 	Files  int64 `json:"files"`
 	Bytes  int64 `json:"bytes"`
 	Failed int64 `json:"failed"`
@@ -102,22 +103,29 @@ func (s *Server) show(st *control.Status, may bool) shown {
 	return shown{st, recent}
 }
 
+// throughput is the bins of a span each, the oldest first.
+type throughput struct {
+	Seconds float64 `json:"seconds"` // the span of a bin
+	Bins    []bin   `json:"bins"`
+}
+
 // binned adds points up in bins that end now.
-func binned(points []control.Point, now time.Time) []bin {
-	all := make([]bin, bins)
-	for i := range all {
-		all[i].At = now.Add(-time.Duration(bins-1-i) * binSpan).Unix()
+func binned(points []control.Point, now time.Time) throughput {
+	span := leastBin
+	if len(points) > 0 {
+		span = min(max(span, now.Sub(points[0].At)/(bins-1)), mostBin)
 	}
+	t := throughput{Seconds: span.Seconds(), Bins: make([]bin, bins)}
 	for _, p := range points {
-		i := bins - 1 - int(now.Sub(p.At)/binSpan)
+		i := bins - 1 - int(now.Sub(p.At)/span)
 		if i < 0 || i >= bins {
 			continue
 		}
-		all[i].Files += p.Files
-		all[i].Bytes += p.Bytes
-		all[i].Failed += p.Failed
+		t.Bins[i].Files += p.Files
+		t.Bins[i].Bytes += p.Bytes
+		t.Bins[i].Failed += p.Failed
 	}
-	return all
+	return t
 }
 
 // stream is one of server-sent events.

@@ -169,6 +169,10 @@ func (s *Server) handler() http.Handler {
 			refuse(w, http.StatusMisdirectedRequest, "this address answers only to localhost, 127.0.0.1 and [::1]; with http_token_file it answers to every name")
 			return
 		}
+		if site := r.Header.Get("Sec-Fetch-Site"); r.URL.Path != "/" && (site == "cross-site" || site == "same-site") {
+			refuse(w, http.StatusForbidden, "another site asked for this")
+			return
+		}
 		guarded.ServeHTTP(w, r)
 	})
 }

@@ -1,7 +1,6 @@
 import { el, text, list, number, count, size, span, known, ago, clock, figures, chart } from "/draw.js";
 
 const $ = (id) => document.getElementById(id);
-const binSeconds = 30;
 // The daemon tells how it stands each second: after so long without a word it is lost.
 const silence = 6000;
 
@@ -55,7 +54,7 @@ function button(label, name, act) {
   return b;
 }
 
-const hears = { hello, status: show, throughput: (bins) => chart($("chart"), $("chart-text"), bins, binSeconds), trouble: (why) => lost(`iksync can't say how it stands: ${why}`) };
+const hears = { hello, status: show, throughput: (t) => chart($("chart"), $("chart-text"), t.bins, t.seconds), trouble: (why) => lost(`iksync can't say how it stands: ${why}`) };
 
 // listen reads the stream of events until it ends.
 async function listen() {
@@ -158,9 +157,9 @@ function show(s) {
   const acts = $("all-actions");
   if (!acts.children.length) {
     acts.append(
-      button("Pause all", "Pause all uploads until resumed", (b) => act(b, "pause", { root: 0, minutes: 0 }, "All uploads are paused.")),
-      button("Resume all", "Resume all uploads", (b) => act(b, "resume", 0, "Uploads go on.")),
-      button("Rescan all", "Look through all roots now", (b) => act(b, "rescan", { root: 0, key: "" }, "All roots are looked through.")));
+      button("Pause all", "Pause all roots", (b) => act(b, "pause", { root: 0, minutes: 0 }, "All uploads are paused.")),
+      button("Resume all", "Resume all roots", (b) => act(b, "resume", 0, "Uploads go on.")),
+      button("Rescan all", "Rescan all roots", (b) => act(b, "rescan", { root: 0, key: "" }, "All roots are looked through.")));
   }
   acts.children[0].hidden = paused === s.roots.length;
   acts.children[1].hidden = !paused;
@@ -179,9 +178,9 @@ function makeRoot(r) {
   if (r.id) {
     li.lastElementChild.append(
       button("Pause", `Pause ${r.path}`, (b) => act(b, "pause", { root: r.id, minutes: 0 }, `${r.path} is paused.`)),
-      button("Pause 1 h", `Pause ${r.path} for an hour`, (b) => act(b, "pause", { root: r.id, minutes: 60 }, `${r.path} is paused for an hour.`)),
+      button("Pause 1 h", `Pause 1 h: ${r.path}`, (b) => act(b, "pause", { root: r.id, minutes: 60 }, `${r.path} is paused for an hour.`)),
       button("Resume", `Resume ${r.path}`, (b) => act(b, "resume", r.id, `${r.path} goes on.`)),
-      button("Rescan", `Look through ${r.path} now`, (b) => act(b, "rescan", { root: r.id, key: "" }, `${r.path} is looked through.`)));
+      button("Rescan", `Rescan ${r.path}`, (b) => act(b, "rescan", { root: r.id, key: "" }, `${r.path} is looked through.`)));
   }
   return li;
 }
@@ -242,13 +241,11 @@ function transfers(s, now) {
     });
 }
 
-const signs = { image: "🖼", "non-image": "📄" };
-
 function recent(s, now) {
   $("no-recent").hidden = s.recent.length > 0;
-  list($("recent"), s.recent.slice(0, 24), (u) => `${u.file_id} ${u.at}`, (u) => {
+  list($("recent"), s.recent.slice(0, 18), (u) => `${u.file_id} ${u.at}`, (u) => {
     const frame = el("div", { class: "frame", "aria-hidden": "true" });
-    const sign = () => frame.replaceChildren(u.private ? "🔒" : signs[u.file_type] ?? "📄");
+    const sign = () => frame.replaceChildren(u.private ? "private" : /\.(\w{1,5})$/.exec(u.path)?.[1] ?? "file");
     if (u.thumbnail) frame.append(el("img", { src: u.thumbnail, alt: "", loading: "lazy", onerror: sign }));
     else sign();
     const name = u.path.split("/").pop();

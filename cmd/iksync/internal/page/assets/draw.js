@@ -51,7 +51,7 @@ export function size(bytes) {
 export function span(seconds) {
   const s = Math.max(0, Math.round(seconds));
   if (s < 90) return `${s} s`;
-  if (s < 90 * 60) return `${Math.round(s / 60)} min`;
+  if (s <= 90 * 60) return `${Math.round(s / 60)} min`;
   if (s < 48 * 3600) return `${Math.round(s / 3600)} h`;
   return `${Math.round(s / 86400)} days`;
 }
@@ -74,7 +74,7 @@ const svg = (tag, attributes) => {
   return e;
 };
 
-// chart draws the throughput of the last hour, and says it in words.
+// chart draws the throughput, and says it in words.
 export function chart(picture, caption, bins, binSeconds) {
   const top = Math.max(...bins.map((b) => b.bytes), 1);
   const x = (i) => (600 * i) / (bins.length - 1);
@@ -87,6 +87,6 @@ export function chart(picture, caption, bins, binSeconds) {
   picture.replaceChildren(...parts);
   const sum = (of) => bins.reduce((n, b) => n + b[of], 0);
   const failed = sum("failed");
-  text(caption, `The last hour: ${count(sum("files"), "file")}, ${size(sum("bytes"))}, at most ${size(top / binSeconds)}/s` +
+  text(caption, `The last ${span(binSeconds * bins.length)}: ${count(sum("files"), "file")}, ${size(sum("bytes"))}, at most ${size(top / binSeconds)}/s` +
     (failed ? `; ${count(failed, "attempt")} did not succeed (marked)` : ""));
 }
