@@ -293,7 +293,27 @@ func (p *Pool) record(job *queue.Job, asset *imagekit.Asset, st state.Stat, sum 
 	p.stats.uploadedBytes.Add(st.Size)
 	file := p.file(job, asset, st, sum)
 	p.stats.remember(job, file)
-	p.q.Complete(job, file, p.done(job))
+	p.o.Durations.note(file.UploadedAt.Sub(job.Began))
+	p.complete(job, file)
+}
+
+// complete records a file, and tells of it once that is on disk.
+func (p *Pool) complete(job *queue.Job, file *state.File) {
+	p.q.Complete(job, file, p.noting(job, func() Outcome { return uploaded(file, !job.Recorded) }))
+}
+
+// noting ends a job, and notes its outcome when that is on disk.
+func (p *Pool) noting(job *queue.Job, outcome func() Outcome) func(error) {
+	done := p.done(job)
+	if p.o.Outbox == nil {
+		return done
+	}
+	return func(err error) {
+		if err == nil {
+			p.o.Outbox.Note(outcome())
+		}
+		done(err)
+	}
 }
 
 // file is the record of a job's file.

@@ -48,7 +48,7 @@ func (p *Pool) duplicate(ctx context.Context, root *Root, job *queue.Job, file *
 		if err == nil && asset != nil {
 			p.stats.copied.Add(1)
 			p.told(Step{Do: StepCopy, RootID: job.RootID, Path: job.Path, From: other.Path, Remote: asset.FilePath, FromRemote: other.RemotePath, Files: 1})
-			p.q.Complete(job, p.file(job, asset, st, sum), p.done(job))
+			p.complete(job, p.file(job, asset, st, sum))
 			return true, nil
 		}
 		// It is uploaded then, also after a copy that was done and not seen.

@@ -101,6 +101,10 @@ type Options struct {
 	Probe time.Duration
 	// Bandwidth, when not nil, limits what all uploads together send.
 	Bandwidth *Bandwidth
+	// Durations and Outbox, when not nil, hear of what is uploaded; Outbox also of what
+	// is given up.
+	Durations *Durations
+	Outbox    *Outbox
 	Log       *zap.Logger // nil logs nothing
 }
 

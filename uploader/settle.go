@@ -174,7 +174,10 @@ func (p *Pool) deadLetter(job *queue.Job, f queue.Failure) {
 	f.Dead = true
 	p.o.Log.Warn("upload failed", zap.String("path", job.Path), zap.String("class", f.Class),
 		zap.String("reason", f.Reason), zap.String("request_id", f.RequestID))
-	p.put(job, f)
+	p.q.Fail(job, f, p.noting(job, func() Outcome {
+		return Outcome{Kind: Failed, At: time.Now(), RootID: job.RootID, Path: job.Path, RemotePath: job.RemotePath,
+			Class: f.Class, Reason: f.Reason, RequestID: f.RequestID, Attempts: job.Attempts + 1}
+	}))
 }
 
 func (p *Pool) put(job *queue.Job, f queue.Failure) { p.q.Fail(job, f, p.done(job)) }

@@ -279,6 +279,7 @@ func (w *Watcher) scanOnce(ctx context.Context) error {
 	w.failure.Store(nil)
 	w.preferRecent(noRoom)
 	w.sayCoverage()
+	w.scanTime.Add(int64(time.Since(began)))
 	w.scans.Add(1)
 	w.lastScan.Store(time.Now().UnixNano())
 	if !missed && !w.missed.Load() {

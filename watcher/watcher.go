@@ -80,6 +80,7 @@ type Watcher struct {
 	overflows   atomic.Int64
 	scans       atomic.Int64
 	lastScan    atomic.Int64 // unix ns
+	scanTime    atomic.Int64 // of all scans, ns
 	scanning    atomic.Pointer[Scanner]
 
 	scanningBelow atomic.Bool
@@ -138,9 +139,10 @@ type Stats struct {
 	Watched   int64 // of them
 	Scans     int64 // completed
 	Scanning  bool
-	LastScan  time.Time // when the last one was completed; zero before the first
-	Alive     time.Time // last sign of life
-	Report    Report    // of the last scan, or of the one that is going on
+	LastScan  time.Time     // when the last one was completed; zero before the first
+	ScanTime  time.Duration // of all that were completed
+	Alive     time.Time     // last sign of life
+	Report    Report        // of the last scan, or of the one that is going on
 }
 
 // Stats returns what the watcher is doing; it may be called at any time.
@@ -148,7 +150,7 @@ func (w *Watcher) Stats() Stats {
 	m := w.mode.Load()
 	s := Stats{
 		Polling: m.polling, Why: m.why, Settling: w.settlingNow.Load(), Overflows: w.overflows.Load(),
-		Scans: w.scans.Load(), Alive: time.Unix(0, w.beat.Load()),
+		Scans: w.scans.Load(), ScanTime: time.Duration(w.scanTime.Load()), Alive: time.Unix(0, w.beat.Load()),
 	}
 	if why := w.paused.Load(); why != nil {
 		s.Paused = *why

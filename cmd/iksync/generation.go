@@ -15,6 +15,7 @@ import (
 
 	"iksync/cmd/iksync/internal/config"
 	"iksync/cmd/iksync/internal/control"
+	"iksync/cmd/iksync/internal/hooks"
 	"iksync/queue"
 	"iksync/uploader"
 	"iksync/uploader/imagekit"
@@ -27,6 +28,7 @@ type generation struct {
 	cfg      *config.Config
 	key      imagekit.Key
 	roots    []openRoot
+	hooks    []hooks.Hook
 	missing  []string // roots that are not there, and are waited for
 	watchers []*watcher.Watcher
 	wasAway  map[*watcher.Watcher]bool
@@ -42,20 +44,27 @@ func (d *daemon) start(cfg *config.Config) (_ *generation, err error) {
 	if err != nil {
 		return nil, exit(exitConfig, err)
 	}
-	for _, w := range append(cfg.Warnings, warning) {
+	receivers, warnings, err := config.Ready(cfg.Hooks)
+	if err != nil {
+		return nil, exit(exitConfig, err)
+	}
+	if len(receivers) > 0 && d.outbox == nil {
+		d.outbox = uploader.NewOutbox()
+	}
+	for _, w := range slices.Concat(cfg.Warnings, warnings, []string{warning}) {
 		if w != "" {
 			d.log.Warn(w)
 		}
 	}
 	client, err := imagekit.New(imagekit.Options{
 		Key: key, UploadURL: cfg.UploadURL, APIURL: cfg.APIURL, UserAgent: "iksync/" + version, MaxConns: cfg.Workers, Stall: cfg.Stall,
-		ReadsPerSecond: cfg.ReadsPerSecond, WritesPerSecond: cfg.WritesPerSecond,
+		ReadsPerSecond: cfg.ReadsPerSecond, WritesPerSecond: cfg.WritesPerSecond, Meter: d.meter,
 	})
 	if err != nil {
 		return nil, exit(exitConfig, err)
 	}
 	d.bandwidth.Set(cfg.Bandwidth)
-	g := &generation{cfg: cfg, key: key, done: make(chan struct{}), wasAway: make(map[*watcher.Watcher]bool)}
+	g := &generation{cfg: cfg, key: key, hooks: receivers, done: make(chan struct{}), wasAway: make(map[*watcher.Watcher]bool)}
 	var there []config.Root
 	for _, r := range cfg.Roots {
 		resolved, err := config.RootPath(r.Path)
@@ -78,7 +87,7 @@ func (d *daemon) start(cfg *config.Config) (_ *generation, err error) {
 		return nil, err
 	}
 	g.cancel = cancel
-	o := uploader.Options{Client: client, Workers: cfg.Workers, Grace: 24 * time.Hour, Cut: d.cut, Log: d.log, Probe: cfg.Probe, Bandwidth: d.bandwidth}
+	o := uploader.Options{Client: client, Workers: cfg.Workers, Grace: 24 * time.Hour, Cut: d.cut, Log: d.log, Probe: cfg.Probe, Bandwidth: d.bandwidth, Durations: d.took, Outbox: d.outbox}
 	for i := range g.roots {
 		r := &g.roots[i]
 		options := r.scanOptions(cfg.Limits)

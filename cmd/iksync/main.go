@@ -59,6 +59,7 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 	getenv   func(string) string
+	environ  func() []string
 	terminal bool                   // err is a terminal
 	second   atomic.Pointer[func()] // what a second signal does; nil ends the process
 	begun    bool                   // the command line was good
@@ -69,7 +70,7 @@ func main() {
 		debug.SetGCPercent(150) // the heap is a few MB: collecting it less often costs little memory
 	}
 	log.SetOutput(io.Discard) // net/http writes there what a server sends unasked, and we nothing
-	a := &app{in: os.Stdin, out: os.Stdout, err: &hiding{os.Stderr, os.Args[1:]}, getenv: os.Getenv, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
+	a := &app{in: os.Stdin, out: os.Stdout, err: &hiding{os.Stderr, os.Args[1:]}, getenv: os.Getenv, environ: os.Environ, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
 	os.Exit(a.run(os.Args[1:]))
 }
 

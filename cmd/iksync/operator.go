@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"iksync/cmd/iksync/internal/control"
+	"iksync/cmd/iksync/internal/hooks"
 	"iksync/queue"
 	"iksync/state"
 	"iksync/uploader"
@@ -40,6 +41,7 @@ type operator struct {
 	last    uploader.Stats // as of the last point
 	lastAt  time.Time
 	link    string // that opens the page
+	hooks   []*hooks.Told
 
 	statusMu sync.Mutex // one status at a time
 	told     *control.Status
@@ -280,7 +282,7 @@ func (o *operator) root(ctx context.Context, g *generation, i int, backlogs map[
 	r := control.RootStatus{ID: root.state.ID, Path: display(root.config.Path), Folder: root.config.Folder, Files: w.Report.Files, Bytes: w.Report.Bytes, Settling: w.Settling,
 		Failing: map[string]int64{}, Held: map[string]int64{}, Skipped: w.Report.Skipped,
 		Watch: control.Watch{Polling: w.Polling, Why: w.Why, Directories: w.Dirs, Watched: w.Watched, Overflows: w.Overflows},
-		Scan:  control.Scan{Running: w.Scanning, Seen: w.Report.Files, Completed: w.Scans, Last: w.LastScan, Unreadable: w.Report.Problems}}
+		Scan:  control.Scan{Running: w.Scanning, Seen: w.Report.Files, Completed: w.Scans, Seconds: w.ScanTime.Seconds(), Last: w.LastScan, Unreadable: w.Report.Problems}}
 	if r.Skipped == nil {
 		r.Skipped = map[string]int64{}
 	}

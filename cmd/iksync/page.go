@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"slices"
@@ -71,7 +70,7 @@ func (s *website) listen() error {
 	o, q := s.d.operator, s.d.q
 	server, err := page.Listen(page.Options{
 		Network: s.wanted.Network, Addr: s.wanted.Addr, Token: token, Closed: s.wanted.TokenFile != "",
-		Actions: o.actions(), Points: o.throughput, Failures: q.FailingPage, Search: q.Search, Display: display, Picture: o.picture, Others: map[string]http.Handler{},
+		Actions: o.actions(), Points: o.throughput, Failures: q.FailingPage, Search: q.Search, Display: display, Picture: o.picture, Others: s.d.handlers(),
 	})
 	if err != nil {
 		return err

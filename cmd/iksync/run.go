@@ -19,6 +19,7 @@ import (
 	"iksync/queue"
 	"iksync/state"
 	"iksync/uploader"
+	"iksync/uploader/imagekit"
 )
 
 const (
@@ -45,13 +46,17 @@ type daemon struct {
 	bandwidth  *uploader.Bandwidth
 	operator   *operator
 	site       *website
+	telling    *telling
+	meter      *imagekit.Meter
+	took       *uploader.Durations
+	outbox     *uploader.Outbox // nil until there is a hook
 	full       bool          // the state file can't be written, and that was told
 	cut        chan struct{} // closed when uploads in flight are to be broken off
 	cutOnce    sync.Once
 }
 
 func newDaemon(a *app) *daemon {
-	return &daemon{app: a, locks: make(map[string]*os.File), bandwidth: uploader.NewBandwidth(uploader.Rates{}), cut: make(chan struct{}), site: &website{}}
+	return &daemon{app: a, locks: make(map[string]*os.File), bandwidth: uploader.NewBandwidth(uploader.Rates{}), cut: make(chan struct{}), site: &website{}, telling: &telling{}, meter: &imagekit.Meter{}, took: &uploader.Durations{}}
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -109,13 +114,14 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	sampled.Go(func() { d.operator.sample(sampling) })
 	defer sampled.Wait()
 	defer endSampling()
-	server, err := control.Listen(d.db.Path(), d.operator.actions())
+	server, err := control.Listen(d.db.Path(), d.operator.actions(), d.handlers())
 	if err != nil {
 		d.log.Warn("commands can't talk to this daemon", zap.Error(err))
 	} else {
 		defer func() { err = errors.Join(err, server.Close()) }()
 	}
-	d.site.d = d
+	d.site.d, d.telling.d = d, d
+	defer d.telling.close()
 	defer func() { err = errors.Join(err, d.site.close()) }()
 	d.onSecondSignal(d.breakOff)
 	return d.follow(ctx, cfg, hup)
@@ -175,6 +181,7 @@ func (d *daemon) follow(ctx context.Context, cfg *config.Config, hup <-chan os.S
 	if err := d.site.follow(cfg.Page); err != nil {
 		return err
 	}
+	d.telling.follow(g.hooks, cfg.Heartbeat)
 	d.notify.ready()
 	supervise := time.NewTicker(superviseEvery)
 	defer supervise.Stop()
@@ -193,6 +200,7 @@ func (d *daemon) follow(ctx context.Context, cfg *config.Config, hup <-chan os.S
 		old.Go(func() { <-before.done })
 		g = fresh
 		d.operator.follow(g)
+		d.telling.follow(g.hooks, with.Heartbeat)
 		d.tryAgain(g, before)
 		return nil
 	}

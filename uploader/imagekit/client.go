@@ -45,6 +45,8 @@ type Options struct {
 	// gives no numbers; these are those it is said to allow in the long run.
 	ReadsPerSecond  float64 // GET calls; 20 when 0; negative is no limit
 	WritesPerSecond float64 // all others; 5 when 0; negative is no limit
+
+	Meter *Meter // counts the requests; nil counts nothing
 }
 
 // Client calls ImageKit. It may be used by several goroutines.
@@ -57,6 +59,7 @@ type Client struct {
 	stall         time.Duration
 	answerTimeout time.Duration
 	limits        *limits // of the management API
+	meter         *Meter
 }
 
 // New returns a client. Close it to end its idle connections.
@@ -73,6 +76,7 @@ func New(o Options) (*Client, error) {
 		hide:          hider(o.Key.secret()),
 		stall:         orDefault(o.Stall, time.Minute),
 		answerTimeout: orDefault(o.AnswerTimeout, 5*time.Minute),
+		meter:         o.Meter,
 		limits:        newLimits(orDefault(o.ReadsPerSecond, 20), orDefault(o.WritesPerSecond, 5)),
 	}
 	var err error
@@ -165,19 +169,21 @@ type answer struct {
 
 // send sends the request. It uses the transport itself, so no redirect is
 // followed and no cookie kept: the key goes to the configured hosts alone.
-func (c *Client) send(req *http.Request) (*http.Response, error) {
+func (c *Client) send(req *http.Request, endpoint string) (*http.Response, error) {
 	connected := false
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }}
 	res, err := c.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 	if err != nil {
+		c.meter.note(endpoint, 0)
 		return nil, networkError(req, c.hideError(err), connected)
 	}
+	c.meter.note(endpoint, res.StatusCode)
 	return res, nil
 }
 
 // do sends the request and reads the answer. Anything but 2xx is an [*Error].
-func (c *Client) do(req *http.Request) (*answer, error) {
-	res, err := c.send(req)
+func (c *Client) do(req *http.Request, endpoint string) (*answer, error) {
+	res, err := c.send(req, endpoint)
 	if err != nil {
 		return nil, err
 	}

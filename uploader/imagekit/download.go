@@ -30,7 +30,7 @@ func (c *Client) Download(ctx context.Context, rawURL string) (io.ReadCloser, er
 	req.Header.Del("Authorization")
 	d := &download{ctx: ctx, cancel: cancel, stall: c.stall, hide: c.hideError}
 	late := d.watch()
-	res, err := c.send(req)
+	res, err := c.send(req, "download")
 	late.Stop()
 	if err != nil {
 		cancel(nil)

@@ -44,7 +44,7 @@ func (c *Client) manage(ctx context.Context, m call) (*answer, error) {
 			return nil, fmt.Errorf("%s %s: %w", m.method, u.Path, err)
 		}
 	}
-	ans, err := c.do(req)
+	ans, err := c.do(req, endpoint)
 	var refused *Error
 	if errors.As(err, &refused) && refused.Class == Throttled {
 		c.limits.close(endpoint, refused.RetryAfter)

@@ -63,7 +63,7 @@ func (c *Client) Upload(ctx context.Context, u *Upload) (*Asset, error) {
 		head: head, source: u.Source.reader, left: u.Source.size, tail: tail}
 	body.watch(cancel)
 
-	ans, err := c.do(c.uploadRequest(ctx, body, length, boundary))
+	ans, err := c.do(c.uploadRequest(ctx, body, length, boundary), "upload")
 	whole, sourceErr := body.end()
 	var unanswered *Error
 	if errors.As(err, &unanswered) && unanswered.Status == 0 {
@@ -110,7 +110,7 @@ func (c *Client) uploadSmall(ctx context.Context, u *Upload, head, tail []byte, 
 	if u.Sent != nil {
 		u.Sent.Add(u.Source.size)
 	}
-	ans, err := c.do(req)
+	ans, err := c.do(req, "upload")
 	if err != nil && errors.Is(context.Cause(ctx), errStalled) {
 		return nil, &Error{Class: Transient, Op: "upload", Message: errNoAnswer.Error(), Ambiguous: true, Err: errNoAnswer}
 	}

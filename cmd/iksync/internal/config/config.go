@@ -39,7 +39,9 @@ type Config struct {
 
 	Bandwidth uploader.Rates // of all uploads together
 
-	Page Page
+	Page      Page
+	Heartbeat Heartbeat
+	Hooks     []Hook
 
 	Roots []Root
 	// Warnings are what is doubtful and not wrong.
@@ -178,19 +180,22 @@ type document struct {
 		ReadsPerSecond  *float64 `yaml:"reads_per_second"`
 		WritesPerSecond *float64 `yaml:"writes_per_second"`
 	} `yaml:"imagekit"`
-	State         string `yaml:"state"`
-	Workers       *int   `yaml:"workers"`
-	Settle        string `yaml:"settle"`
-	Rescan        string `yaml:"rescan"`
-	Poll          string `yaml:"poll"`
-	MaxWatches    int    `yaml:"max_watches"`
-	Stall         string `yaml:"stall"`
-	ShutdownGrace string `yaml:"shutdown_grace"`
-	Probe         string `yaml:"probe"`
-	Bandwidth     string `yaml:"bandwidth"`
-	HTTP          string `yaml:"http"`
-	HTTPTokenFile string `yaml:"http_token_file"`
-	Log           struct {
+	State          string         `yaml:"state"`
+	Workers        *int           `yaml:"workers"`
+	Settle         string         `yaml:"settle"`
+	Rescan         string         `yaml:"rescan"`
+	Poll           string         `yaml:"poll"`
+	MaxWatches     int            `yaml:"max_watches"`
+	Stall          string         `yaml:"stall"`
+	ShutdownGrace  string         `yaml:"shutdown_grace"`
+	Probe          string         `yaml:"probe"`
+	Bandwidth      string         `yaml:"bandwidth"`
+	HTTP           string         `yaml:"http"`
+	HTTPTokenFile  string         `yaml:"http_token_file"`
+	HeartbeatURL   string         `yaml:"heartbeat_url"`
+	HeartbeatEvery string         `yaml:"heartbeat_every"`
+	OnEvent        []documentHook `yaml:"on_event"`
+	Log            struct {
 		Level  string `yaml:"level"`
 		Format string `yaml:"format"`
 	} `yaml:"log"`
@@ -254,6 +259,12 @@ func (c *Config) Diff(other *Config) []string {
 	note("shutdown_grace", c.ShutdownGrace, other.ShutdownGrace)
 	note("probe", c.Probe, other.Probe)
 	note("http", c.Page, other.Page)
+	if c.Heartbeat != other.Heartbeat { // its URL is not to be shown
+		changes = append(changes, "heartbeat_url or heartbeat_every")
+	}
+	if !reflect.DeepEqual(c.Hooks, other.Hooks) {
+		changes = append(changes, "on_event")
+	}
 	if !reflect.DeepEqual(c.Bandwidth, other.Bandwidth) {
 		changes = append(changes, "bandwidth")
 	}

@@ -244,7 +244,7 @@ func (c *checker) check(doc *document) *Config {
 	} {
 		*t.dst = c.duration("$."+t.key, t.value, t.def, t.least)
 	}
-	cfg.Page = c.page(doc)
+	cfg.Page, cfg.Heartbeat, cfg.Hooks = c.page(doc), c.heartbeat(doc), c.hooks(doc)
 	cfg.Bandwidth = c.bandwidth("$.bandwidth", doc.Bandwidth)
 	c.overridable(cfg)
 	c.oneOf("$.log.format", cfg.LogFormat, "auto", "console", "json")

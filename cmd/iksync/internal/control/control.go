@@ -72,8 +72,9 @@ type Server struct {
 }
 
 // Listen begins to serve at the socket of a state file, whose lock the caller
-// holds: a socket that is there is one that a dead process left. Close ends it.
-func Listen(statePath string, a Actions) (*Server, error) {
+// holds: a socket that is there is one that a dead process left. Others are served there,
+// too, by pattern. Close ends it.
+func Listen(statePath string, a Actions, others map[string]http.Handler) (*Server, error) {
 	path := SocketPath(statePath)
 	if len(path) > longestSocket {
 		return nil, fmt.Errorf("the path of the control socket %s is longer than the %d bytes that systems take: keep the state file elsewhere", path, longestSocket)
@@ -86,6 +87,9 @@ func Listen(statePath string, a Actions) (*Server, error) {
 		return nil, fmt.Errorf("listen at the control socket %s: %w", path, err)
 	}
 	mux := http.NewServeMux()
+	for pattern, h := range others {
+		mux.Handle(pattern, h)
+	}
 	handle(mux, "POST /undo", func(ctx context.Context, at place) (int64, error) {
 		return a.Undo(ctx, queue.Place{RootID: at.RootID, Path: string(at.Path)})
 	})

@@ -43,7 +43,7 @@ func statePath(t *testing.T) string {
 
 func listen(t *testing.T, path string, a Actions) *Server {
 	t.Helper()
-	s, err := Listen(path, a)
+	s, err := Listen(path, a, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +241,7 @@ func TestTheSocketIsRemovedAtTheEnd(t *testing.T) {
 		close(asked)
 		<-goOn
 		return nil
-	}})
+	}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +266,7 @@ func TestTheSocketIsRemovedAtTheEnd(t *testing.T) {
 
 func TestListenSaysWhatIsWrong(t *testing.T) {
 	path := statePath(t)
-	if _, err := Listen(filepath.Join(path, "not", "there"), Actions{}); err == nil || !strings.Contains(err.Error(), "control socket") {
+	if _, err := Listen(filepath.Join(path, "not", "there"), Actions{}, nil); err == nil || !strings.Contains(err.Error(), "control socket") {
 		t.Errorf("no such directory: %v", err)
 	}
 }

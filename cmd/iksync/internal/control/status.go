@@ -74,6 +74,7 @@ type Scan struct {
 	Running    bool      `json:"running"`
 	Seen       int64     `json:"seen"` // files, by the one that runs or by the last
 	Completed  int64     `json:"completed"`
+	Seconds    float64   `json:"seconds"` // that all of these took
 	Last       time.Time `json:"last,omitzero"`
 	Unreadable int64     `json:"unreadable"`
 }
