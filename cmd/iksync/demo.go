@@ -69,7 +69,9 @@ func (a *app) demo(ctx context.Context, root, flag string) (err error) {
 	} else if err := l.Close(); err != nil {
 		return err
 	}
-	d.site.linking = func(link string) { fmt.Fprintf(a.out, "page     %s\n", link) }
+	d.site.linking = func(link string) {
+		fmt.Fprintf(a.out, "page     %s\ngallery  %s\nstatus   iksync status --state %s\nCtrl-C ends it.\n", link, e.pageURL(), d.stateFile)
+	}
 	d.configured = func() (*config.Config, error) {
 		cfg, err := adHoc.Config()
 		if err != nil {
@@ -79,6 +81,5 @@ func (a *app) demo(ctx context.Context, root, flag string) (err error) {
 		cfg.UploadURL, cfg.APIURL = e.uploadURL(), e.apiURL()
 		return cfg, nil
 	}
-	fmt.Fprintf(a.out, "gallery  %s\nstatus   iksync status --state %s\nCtrl-C ends it.\n", e.pageURL(), d.stateFile)
 	return d.run(ctx)
 }

@@ -4,12 +4,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -205,6 +207,10 @@ func TestTheDaemonShowsNothingOfTheKey(t *testing.T) {
 				t.Parallel()
 				r := newRedactionRig(t, emulator.Options{PrivateKey: recognisable})
 				r.set("log", "{format: "+format+", level: debug}")
+				r.set("http", "unix:"+r.base+"/page.sock")
+				env := filepath.Join(r.base, "env")
+				r.must(os.WriteFile(env, []byte("#!/bin/sh\nenv >>"+r.base+"/seen\ncat >>"+r.base+"/seen\n"), 0o755))
+				r.set("on_event", "[{command: ["+env+"]}]")
 				manager := newNotifySocket(t)
 				d := r.start(append(r.env, "NOTIFY_SOCKET="+manager.path, "WATCHDOG_USEC=60000000", "JOURNAL_STREAM=1:2")...)
 				d.says("scanned")
@@ -216,6 +222,21 @@ func TestTheDaemonShowsNothingOfTheKey(t *testing.T) {
 				r.write("stumbles.jpg")
 				waitFor(t, "all are uploaded", func() bool { return len(r.library.server.Assets()) >= 3 })
 				d.says("refused")
+				for _, path := range []string{"/metrics", "/readyz"} {
+					status, body := r.asks(path)
+					if status != http.StatusOK {
+						t.Errorf("%s: %d", path, status)
+					}
+					r.wantNoLeak(path, body)
+				}
+				for _, args := range [][]string{{"status"}, {"status", "--json"}, {"failures", "--json"}, {"why", r.tree() + "/refused.jpg"}, {"page"}} {
+					r.said(0, args)
+				}
+				r.wantNoLeakOnThePage()
+				waitFor(t, "the hook has been told", func() bool {
+					seen, err := os.ReadFile(filepath.Join(r.base, "seen"))
+					return err == nil && strings.Contains(string(seen), `"path":"refused.jpg"`)
+				})
 				d.signal(syscall.SIGHUP)
 				d.says("read again")
 				d.signal(end.signal)
@@ -231,6 +252,31 @@ func TestTheDaemonShowsNothingOfTheKey(t *testing.T) {
 				r.wantNoLeak("what the service manager is told", told)
 			})
 		}
+	}
+}
+
+// wantNoLeakOnThePage looks at what the page gets.
+func (r *redactionRig) wantNoLeakOnThePage() {
+	r.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", r.base+"/page.sock")
+	}}}
+	for _, ask := range [][2]string{{"GET", "/"}, {"GET", "/metrics"}, {"GET", "/events"}, {"POST", "/api/failures"}, {"POST", "/api/search"}, {"POST", "/api/retry"}} {
+		arg := "{}"
+		if ask[1] == "/api/search" {
+			arg = `"jpg"`
+		}
+		req, err := http.NewRequestWithContext(r.Context(), ask[0], "http://page"+ask[1], strings.NewReader(arg))
+		r.must(err)
+		res, err := client.Do(req)
+		r.must(err)
+		text := make([]byte, 64<<10)
+		n, _ := io.ReadAtLeast(res.Body, text, 200) // a stream does not end
+		r.must(res.Body.Close())
+		if n == 0 {
+			r.Errorf("%s says nothing", ask[1])
+		}
+		r.wantNoLeak(ask[1], string(text[:n]))
 	}
 }
 

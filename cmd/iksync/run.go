@@ -50,8 +50,8 @@ type daemon struct {
 	meter      *imagekit.Meter
 	took       *uploader.Durations
 	outbox     *uploader.Outbox // nil until there is a hook
-	full       bool          // the state file can't be written, and that was told
-	cut        chan struct{} // closed when uploads in flight are to be broken off
+	full       bool             // the state file can't be written, and that was told
+	cut        chan struct{}    // closed when uploads in flight are to be broken off
 	cutOnce    sync.Once
 }
 
