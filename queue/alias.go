@@ -26,7 +26,7 @@ func (q *Queue) IndexHashes(ctx context.Context) error {
 func (q *Queue) SameContent(ctx context.Context, hash state.Hash, size int64, name string) (same *state.File, err error) {
 	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		same = nil
-		files, err := tx.FilesWhere(`f.hash = ? AND f.size = ? ORDER BY f.name = ? DESC, f.absent, f.id LIMIT 1`, hash[:], size, name)
+		files, err := tx.FilesWhere(`f.hash = ?2 AND f.size = ?3 ORDER BY substr(f.remote_path, -length(?1)) = ?1 DESC, f.absent, f.id LIMIT 1`, "/"+name, hash[:], size)
 		if len(files) > 0 {
 			same = files[0]
 		}

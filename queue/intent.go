@@ -272,16 +272,28 @@ func place(tx *state.Tx, file int64, at *Location) error {
 		return fmt.Errorf("record that the asset is at %s: %w another record", at.RemotePath, state.ErrRemoteTaken)
 	}
 	if err == nil {
-		err = tx.Exec(`UPDATE files SET file_id = ?2, version_id = ?3, name = ?4, remote_path = ?5, url = ?6,
-		thumbnail_url = iif(?7 = '', thumbnail_url, ?7) WHERE id = ?1`, file, at.FileID, at.VersionID, at.Name, at.RemotePath, at.URL, at.ThumbnailURL)
-	}
-	if err == nil && len(at.Response) > 0 {
-		err = tx.Exec(`UPDATE responses SET body = ? WHERE file_id = ?`, append([]byte{}, at.Response...), file)
+		err = relocate(tx, file, at)
 	}
 	if err != nil {
 		return fmt.Errorf("record that the asset is at %s: %w", at.RemotePath, err)
 	}
 	return nil
+}
+
+// relocate records what an asset is by now; a record that is not there is none's.
+func relocate(tx *state.Tx, file int64, at *Location) error {
+	f, err := tx.FileByID(file)
+	if err != nil || f == nil {
+		return err
+	}
+	f.FileID, f.VersionID, f.Name, f.RemotePath, f.URL = at.FileID, at.VersionID, at.Name, at.RemotePath, at.URL
+	if at.ThumbnailURL != "" {
+		f.ThumbnailURL = at.ThumbnailURL
+	}
+	if len(at.Response) > 0 {
+		f.Response = at.Response
+	}
+	return tx.PutAsset(f)
 }
 
 // Lost removes a record whose asset is not in the library any more: its file,
@@ -363,11 +375,19 @@ func (q *Queue) Identify(ctx context.Context, remote string, at *Location) (foun
 		if err := failpoint.Hit(failpoint.IdentifyCommit); err != nil {
 			return err
 		}
-		n, err := tx.ExecRows(`UPDATE files SET file_id = ?, version_id = ? WHERE remote_path = ?`, at.FileID, at.VersionID, remote)
-		if found = n > 0; err != nil || !found || len(at.Response) == 0 {
+		files, err := tx.FilesWhere(`f.remote_path = ?`, remote)
+		if found = len(files) > 0; err != nil || !found {
 			return err
 		}
-		return tx.Exec(`UPDATE responses SET body = ? WHERE file_id = (SELECT id FROM files WHERE remote_path = ?)`, append([]byte{}, at.Response...), remote)
+		f, err := tx.FileByID(files[0].ID)
+		if err != nil {
+			return err
+		}
+		f.FileID, f.VersionID = at.FileID, at.VersionID
+		if len(at.Response) > 0 {
+			f.Response = at.Response
+		}
+		return tx.PutAsset(f)
 	})
 	return found, err
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"path"
 	"strings"
 
 	"iksync/state"
@@ -143,11 +142,7 @@ func (q *Queue) MovedTree(ctx context.Context, i, then *Intent, where func(f *st
 func moveRecord(tx *state.Tx, i *Intent, f *state.File, where func(*state.File, string) (string, string)) error {
 	remote := i.Target + strings.TrimPrefix(f.RemotePath, i.Source)
 	url, thumbnail := where(f, remote)
-	err := tx.Exec(`UPDATE files SET remote_path = ?2, name = ?3, url = ?4, thumbnail_url = ?5 WHERE id = ?1`, f.ID, remote, path.Base(remote), url, thumbnail)
-	if err == nil {
-		err = tx.Exec(`UPDATE responses SET body = CAST(json_replace(CAST(body AS TEXT), '$.filePath', ?2, '$.name', ?4, '$.url', ?3, '$.thumbnailUrl', ?5, '$.thumbnail', ?5) AS BLOB) WHERE file_id = ?1 AND json_valid(CAST(body AS TEXT))`,
-			f.ID, remote, url, path.Base(remote), thumbnail)
-	}
+	err := tx.MoveAsset(f, remote, url, thumbnail)
 	below, ok := strings.CutPrefix(f.Path, i.From.Path+"/")
 	if err != nil || !ok || f.RootID != i.From.RootID {
 		return err

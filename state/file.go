@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"path"
 	"time"
 )
 
@@ -86,22 +87,33 @@ func (a Absence) String() string {
 
 const fileColumns = `f.id, f.root_id, f.path, f.size, f.mtime_ns, f.ctime_ns, f.dev, f.ino, f.hash,
 	f.file_id, f.version_id, f.name, f.remote_path, f.url, f.thumbnail_url, f.width, f.height,
-	f.file_type, f.uploaded_at, f.checked_at, f.absent, f.absent_at, f.kept`
+	f.file_type, f.uploaded_at, f.checked_at, f.absent, f.absent_at, f.kept, ` + formColumns
+
+const (
+	formColumns  = `f.form, m.url_base, m.thumbnail_base, m.file_type`
+	withoutBody  = `, NULL, NULL FROM files f LEFT JOIN forms m ON m.id = f.form `
+	withBody     = `, r.body, m.body FROM files f LEFT JOIN forms m ON m.id = f.form LEFT JOIN responses r ON r.file_id = f.id `
+	aliasesJoins = `, r.body, m.body FROM aliases a JOIN files f ON f.id = a.of LEFT JOIN forms m ON m.id = f.form LEFT JOIN responses r ON r.file_id = f.id `
+)
 
 // PutFile records f, replacing the record of its path. A remote path that
 // belongs to another local path is an error wrapping [ErrRemoteTaken].
 func (tx *Tx) PutFile(f *File) error {
-	err := tx.Exec(`INSERT INTO files (root_id, path, size, mtime_ns, ctime_ns, dev, ino, hash,
+	as, err := tx.store(f)
+	if err != nil {
+		return err
+	}
+	err = tx.Exec(`INSERT INTO files (root_id, path, size, mtime_ns, ctime_ns, dev, ino, hash,
 			file_id, version_id, name, remote_path, url, thumbnail_url, width, height,
-			file_type, uploaded_at, checked_at)
-		VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)
+			file_type, uploaded_at, checked_at, form)
+		VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)
 		ON CONFLICT (root_id, path) DO UPDATE SET
 			size=?3, mtime_ns=?4, ctime_ns=?5, dev=?6, ino=?7, hash=?8, file_id=?9, version_id=?10,
 			name=?11, remote_path=?12, url=?13, thumbnail_url=?14, width=?15, height=?16,
-			file_type=?17, uploaded_at=?18, checked_at=?19, absent=0, absent_at=0, kept=0`,
+			file_type=?17, uploaded_at=?18, checked_at=?19, form=?20, absent=0, absent_at=0, kept=0`,
 		f.RootID, []byte(f.Path), f.Stat.Size, f.Stat.MtimeNs, f.Stat.CtimeNs, int64(f.Stat.Dev), int64(f.Stat.Ino), f.Hash[:],
-		f.FileID, f.VersionID, f.Name, f.RemotePath, f.URL, f.ThumbnailURL, f.Width, f.Height,
-		f.FileType, f.UploadedAt.UnixMilli(), f.CheckedAt.UnixMilli())
+		f.FileID, as.versionID, as.name, f.RemotePath, as.url, as.thumbnail, f.Width, f.Height,
+		as.fileType, f.UploadedAt.UnixMilli(), f.CheckedAt.UnixMilli(), as.form)
 	if isConstraint(err) {
 		if owner, lookup := tx.RemoteOwner(f.RemotePath); lookup == nil && owner != nil {
 			return fmt.Errorf("record %q: remote path %s is taken: %w %q", f.Path, f.RemotePath, ErrRemoteTaken, owner.Path)
@@ -110,12 +122,50 @@ func (tx *Tx) PutFile(f *File) error {
 	if err != nil {
 		return fmt.Errorf("record %q: %w", f.Path, err)
 	}
+	if as.form != nil {
+		return nil
+	}
 	err = tx.Exec(`INSERT INTO responses (file_id, body) SELECT id, ?3 FROM files WHERE root_id = ?1 AND path = ?2
 		ON CONFLICT (file_id) DO UPDATE SET body = ?3`, f.RootID, []byte(f.Path), append([]byte{}, f.Response...))
 	if err != nil {
 		return fmt.Errorf("record the answer for %q: %w", f.Path, err)
 	}
 	return nil
+}
+
+// PutAsset records what the library has for a record that was read in this
+// transaction: its ids, names, URLs and the answer that tells of them. What is known
+// of the local file stays.
+func (tx *Tx) PutAsset(f *File) error {
+	as, err := tx.store(f)
+	if err != nil {
+		return err
+	}
+	err = tx.Exec(`UPDATE files SET file_id=?2, version_id=?3, name=?4, remote_path=?5, url=?6, thumbnail_url=?7, file_type=?8, form=?9 WHERE id=?1`,
+		f.ID, f.FileID, as.versionID, as.name, f.RemotePath, as.url, as.thumbnail, as.fileType, as.form)
+	if err == nil && as.form == nil {
+		err = tx.Exec(`INSERT INTO responses (file_id, body) VALUES (?1, ?2) ON CONFLICT (file_id) DO UPDATE SET body = ?2`, f.ID, append([]byte{}, f.Response...))
+	}
+	if err != nil {
+		return fmt.Errorf("record the asset of %q: %w", f.Path, err)
+	}
+	return nil
+}
+
+// MoveAsset records that the asset of a record is at
+// another remote path by now, with the URLs that follow from it. The answer tells of
+// the new ones, too.
+func (tx *Tx) MoveAsset(f *File, remote, url, thumbnail string) error {
+	// What follows from a form and the new path is left to them.
+	err := tx.Exec(`UPDATE files SET remote_path = ?2, name = iif(form IS NULL, ?5, ''),
+			url           = iif(?3 IS (SELECT url_base || ?2 FROM forms WHERE id = form), '', ?3),
+			thumbnail_url = iif(?4 IS (SELECT thumbnail_base || ?2 FROM forms WHERE id = form), '', ?4)
+		WHERE id = ?1`, f.ID, remote, url, thumbnail, path.Base(remote))
+	if err == nil { // without a form there is an answer of its own
+		err = tx.Exec(`UPDATE responses SET body = CAST(json_replace(CAST(body AS TEXT), '$.filePath', ?2, '$.name', ?4, '$.url', ?3, '$.thumbnailUrl', ?5, '$.thumbnail', ?5) AS BLOB) WHERE file_id = ?1 AND json_valid(CAST(body AS TEXT))`,
+			f.ID, remote, url, path.Base(remote), thumbnail)
+	}
+	return err
 }
 
 // ErrRemoteTaken says that a remote path is recorded for another local path.
@@ -157,10 +207,11 @@ func (tx *Tx) TouchFile(rootID int64, path string, st Stat, now time.Time) error
 // without their responses unless asked for. A root of 0 is every root.
 // The sequence ends after the first error.
 func (db *DB) Files(ctx context.Context, rootID int64, responses bool) iter.Seq2[*File, error] {
-	query := `SELECT ` + fileColumns + `, ` + map[bool]string{false: "NULL", true: "r.body"}[responses] + `
-		FROM files f LEFT JOIN responses r ON r.file_id = f.id
-		WHERE ?1 IN (0, f.root_id) ORDER BY f.root_id, f.path`
-	return db.files(ctx, query, rootID)
+	from := withoutBody
+	if responses {
+		from = withBody
+	}
+	return db.files(ctx, `SELECT `+fileColumns+from+`WHERE ?1 IN (0, f.root_id) ORDER BY f.root_id, f.path`, rootID)
 }
 
 func (db *DB) files(ctx context.Context, query string, args ...any) iter.Seq2[*File, error] {
@@ -226,7 +277,7 @@ func (tx *Tx) FileByID(id int64) (*File, error) {
 func (db *DB) Aliases(ctx context.Context, rootID int64) iter.Seq2[*File, error] {
 	return db.files(ctx, `SELECT f.id, a.root_id, a.path, a.size, a.mtime_ns, a.ctime_ns, a.dev, a.ino, a.hash,
 		f.file_id, f.version_id, f.name, f.remote_path, f.url, f.thumbnail_url, f.width, f.height,
-		f.file_type, f.uploaded_at, f.checked_at, 0, 0, 0, r.body FROM aliases a JOIN files f ON f.id = a.of LEFT JOIN responses r ON r.file_id = f.id
+		f.file_type, f.uploaded_at, f.checked_at, 0, 0, 0, `+formColumns+aliasesJoins+`
 		WHERE ?1 IN (0, a.root_id) ORDER BY a.root_id, a.path`, rootID)
 }
 
@@ -234,7 +285,7 @@ func (db *DB) Aliases(ctx context.Context, rootID int64) iter.Seq2[*File, error]
 // their paths' bytes, without their responses. The sequence ends after the first
 // error.
 func (db *DB) FilesBelow(ctx context.Context, rootID int64, dir string) iter.Seq2[*File, error] {
-	return db.files(ctx, `SELECT `+fileColumns+`, NULL FROM files f WHERE f.root_id = ? AND f.path > ? AND f.path < ? ORDER BY f.path`,
+	return db.files(ctx, `SELECT `+fileColumns+withoutBody+`WHERE f.root_id = ? AND f.path > ? AND f.path < ? ORDER BY f.path`,
 		rootID, []byte(dir+"/"), []byte(dir+"0"))
 }
 
@@ -247,7 +298,7 @@ func (db *DB) RemoteOwner(ctx context.Context, remotePath string) (*File, error)
 // FilesWhere returns the records for which a condition of SQL holds ("f" is the
 // record), without their responses. The sequence ends after the first error.
 func (db *DB) FilesWhere(ctx context.Context, condition string, args ...any) iter.Seq2[*File, error] {
-	return db.files(ctx, `SELECT `+fileColumns+`, NULL FROM files f WHERE `+condition, args...)
+	return db.files(ctx, `SELECT `+fileColumns+withoutBody+`WHERE `+condition, args...)
 }
 
 // FileByAsset returns the record of a fileId, nil when there is none; of several
@@ -260,7 +311,7 @@ func (db *DB) FileByAsset(ctx context.Context, fileID string) (*File, error) {
 // FilesWhere is [DB.FilesWhere] inside a transaction; the condition must be a
 // constant, as all texts of statements.
 func (tx *Tx) FilesWhere(condition string, args ...any) ([]*File, error) {
-	rows, err := tx.Query(`SELECT `+fileColumns+`, NULL FROM files f WHERE `+condition, args...)
+	rows, err := tx.Query(`SELECT `+fileColumns+withoutBody+`WHERE `+condition, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the records: %w", err)
 	}
@@ -276,7 +327,7 @@ func (tx *Tx) FilesWhere(condition string, args ...any) ([]*File, error) {
 	return files, rows.Err()
 }
 
-const oneFile = `SELECT ` + fileColumns + `, r.body FROM files f LEFT JOIN responses r ON r.file_id = f.id WHERE `
+const oneFile = `SELECT ` + fileColumns + withBody + `WHERE `
 
 // single reads the one row of a query, which it closes.
 func single(rows *sql.Rows, err error, what string) (*File, error) {
@@ -298,17 +349,30 @@ func scanFile(rows *sql.Rows) (*File, error) {
 	var f File
 	var path, hash []byte
 	var dev, ino, uploaded, checked, absentAt int64
+	var formID sql.NullInt64
+	var urlBase, thumbnailBase, fileType, body sql.NullString
 	err := rows.Scan(&f.ID, &f.RootID, &path, &f.Stat.Size, &f.Stat.MtimeNs, &f.Stat.CtimeNs, &dev, &ino, &hash,
 		&f.FileID, &f.VersionID, &f.Name, &f.RemotePath, &f.URL, &f.ThumbnailURL, &f.Width, &f.Height,
-		&f.FileType, &uploaded, &checked, &f.Absent, &absentAt, &f.Kept, &f.Response)
+		&f.FileType, &uploaded, &checked, &f.Absent, &absentAt, &f.Kept,
+		&formID, &urlBase, &thumbnailBase, &fileType, &f.Response, &body)
 	if err != nil {
 		return nil, fmt.Errorf("the record of %q can't be read: %w", path, err)
 	}
 	if len(hash) != len(f.Hash) {
 		return nil, fmt.Errorf("the record of %q has a hash of %d bytes, not %d", path, len(hash), len(f.Hash))
 	}
+	if formID.Valid && !urlBase.Valid {
+		return nil, fmt.Errorf("the record of %q is of form %d, which is no forms.id", path, formID.Int64)
+	}
 	copy(f.Hash[:], hash)
 	f.Path = string(path)
+	if formID.Valid {
+		m := form{urlBase: urlBase.String, thumbnailBase: thumbnailBase.String, thumbnail: thumbnailBase.Valid, fileType: fileType.String, body: body.String}
+		m.derive(&f)
+		if body.Valid {
+			f.Response = m.fill(&f)
+		}
+	}
 	f.Stat.Dev, f.Stat.Ino = uint64(dev), uint64(ino)
 	f.UploadedAt, f.CheckedAt = time.UnixMilli(uploaded), time.UnixMilli(checked)
 	if f.Absent != Present {

@@ -31,7 +31,7 @@ type rowsRig struct {
 func newRowsRig(t testing.TB) *rowsRig {
 	t.Helper()
 	db := open(t, filepath.Join(t.TempDir(), "state.db"))
-	r := &rowsRig{db: db, tables: []string{"roots", "files", "responses", "jobs", "intents", "removed", "folders", "aliases", "survey", "seen", "ignored", "attempts"}}
+	r := &rowsRig{db: db, tables: []string{"roots", "forms", "files", "responses", "jobs", "intents", "removed", "folders", "aliases", "survey", "seen", "ignored", "attempts"}}
 	r.q = queue.New(db, func(remote, path string, n int) string { return fmt.Sprint(remote, n) })
 	for _, table := range r.tables {
 		rows, err := db.Query(t.Context(), `SELECT name, type FROM pragma_table_info(?)`, table)
@@ -66,9 +66,10 @@ func (r *rowsRig) fill(t testing.TB, damage func(*state.Tx) error) {
 		}
 		for _, insert := range []string{
 			`INSERT INTO roots (id, path, folder, created_at, scanned_at) VALUES (1, x'2f61', '/a', 1, 9)`,
-			`INSERT INTO files (id, root_id, path, size, mtime_ns, ctime_ns, dev, ino, hash, file_id, version_id, name, remote_path, url, thumbnail_url, width, height, file_type, uploaded_at, checked_at, absent, absent_at, astray)
-				VALUES (1, 1, x'642f31', 7, 11, 13, 17, 19, zeroblob(16), 'f1', 'v', '1', '/a/d/1', 'u', '', 1, 1, 'image', 1, 1, 0, 0, 0),
-				       (2, 1, x'642f32', 8, 11, 13, 17, 20, zeroblob(16), 'f2', 'v', '2', '/a/d/2', 'u', '', 1, 1, 'image', 1, 1, 1, 1, 1)`,
+			`INSERT INTO forms (id, url_base, thumbnail_base, file_type, body) VALUES (1, 'https://h/d', 'https://h/d/tr:t', 'image', '{"fileId":"' || char(1) || '","size":' || char(14) || '}')`,
+			`INSERT INTO files (id, root_id, path, size, mtime_ns, ctime_ns, dev, ino, hash, file_id, version_id, name, remote_path, url, thumbnail_url, width, height, file_type, uploaded_at, checked_at, absent, absent_at, astray, form)
+				VALUES (1, 1, x'642f31', 7, 11, 13, 17, 19, zeroblob(16), 'f1', 'v', '1', '/a/d/1', 'u', '', 1, 1, 'image', 1, 1, 0, 0, 0, NULL),
+				       (2, 1, x'642f32', 8, 11, 13, 17, 20, zeroblob(16), 'f2', '', '', '/a/d/2', '', '', 1, 1, '', 1, 1, 1, 1, 1, 1)`,
 			`INSERT INTO responses (file_id, body) VALUES (1, x'7b7d')`,
 			`INSERT INTO jobs (id, root_id, path, gen, state, leased, priority, not_before, attempts, size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at, donor, move)
 				VALUES (1, 1, x'642f31', 1, 0, 0, 0, 0, 0, 9, 1, 1, 1, 1, '/a/d/1', '', '', '', 1, 1, NULL, 0),

@@ -60,6 +60,7 @@ type writer struct {
 
 	// Owned by the loop:
 	stmts       map[string]*sql.Stmt // prepared once, by text
+	forms       map[form]int64       // ids of those that were met, as far as they are in the file
 	synchronous Durability
 	unsynced    []*operation // committed and durable to be: done is called after the next fsync
 	synced      time.Time    // when the last fsync was
@@ -71,6 +72,7 @@ func startWriter(conn *sql.Conn) *writer {
 		ops:   make(chan *operation, backlog),
 		dead:  make(chan struct{}),
 		stmts: make(map[string]*sql.Stmt),
+		forms: make(map[form]int64),
 		hurry: make(chan struct{}, 1),
 	}
 	go w.loop()
@@ -330,6 +332,7 @@ func (w *writer) transact(batch []*operation) (err error) {
 		if err != nil {
 			// A full disk may have rolled the transaction back already: then this fails, as it may.
 			_ = tx.Exec("ROLLBACK")
+			clear(w.forms) // some may be gone with it
 		}
 	}()
 	for _, op := range batch {
