@@ -62,10 +62,6 @@ func (q *Queue) Alias(job *Job, st state.Stat, of *state.File, done func(error))
 // dealias ends what an upload makes untrue: the alias of its own path, and those
 // of the record, if its content is another by now, whose files are queued.
 func (q *Queue) dealias(tx *state.Tx, f *state.File) error {
-	var used bool // seldom
-	if err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM aliases)`).Scan(&used); err != nil || !used {
-		return err
-	}
 	if err := tx.Exec(`DELETE FROM aliases WHERE root_id = ? AND path = ?`, f.RootID, []byte(f.Path)); err != nil {
 		return err
 	}

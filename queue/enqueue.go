@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"iksync/state"
@@ -24,9 +25,25 @@ func (q *Queue) Enqueue(ctx context.Context, changes []Change) (Enqueued, error)
 	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		result = Enqueued{}
 		now := q.now().UnixMilli()
-		for i := range changes {
-			if err := q.enqueue(tx, &changes[i], now, &result); err != nil {
-				return fmt.Errorf("queue %q: %w", changes[i].Path, err)
+		for some := range slices.Chunk(changes, bulk) {
+			known, err := q.knownAmong(tx, some)
+			if err != nil {
+				return err
+			}
+			for at := 0; at < len(some); at++ {
+				run := at
+				for at < len(some) && !known[at] {
+					at++
+				}
+				if err := insertJobs(tx, some[run:at], now, &result); err != nil {
+					return err
+				}
+				if at == len(some) {
+					break
+				}
+				if err := q.enqueue(tx, &some[at], now, &result); err != nil {
+					return fmt.Errorf("queue %q: %w", some[at].Path, err)
+				}
 			}
 		}
 		return failpoint.Hit(failpoint.EnqueueCommit)

@@ -29,9 +29,10 @@ func (q *Queue) Complete(job *Job, file *state.File, done func(error)) {
 		if err := failpoint.Hit(failpoint.CompleteRecord); err != nil {
 			return err
 		}
-		var other int64
-		err := tx.QueryRow(`SELECT count(*) FROM files WHERE file_id = ? AND NOT (root_id = ? AND path = ?)`, file.FileID, file.RootID, []byte(file.Path)).Scan(&other)
-		if err == nil && other > 0 && file.RemotePath == job.RemotePath {
+		var other, aliases bool
+		err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM files WHERE file_id = ? AND NOT (root_id = ? AND path = ?)), EXISTS (SELECT 1 FROM aliases)`,
+			file.FileID, file.RootID, []byte(file.Path)).Scan(&other, &aliases)
+		if err == nil && other && file.RemotePath == job.RemotePath {
 			return q.fail(tx, job, Failure{Class: "conflict", Dead: job.Attempts >= maxEvictions, NotBefore: q.now().Add(time.Second),
 				Reason: fmt.Sprintf("ImageKit's answer names the fileId %s, which is another file's", file.FileID)})
 		}
@@ -41,7 +42,7 @@ func (q *Queue) Complete(job *Job, file *state.File, done func(error)) {
 		if errors.Is(err, state.ErrRemoteTaken) {
 			return q.evict(tx, job, file, err)
 		}
-		if err == nil {
+		if err == nil && aliases {
 			err = q.dealias(tx, file)
 		}
 		if err != nil {
