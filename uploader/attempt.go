@@ -142,7 +142,7 @@ func (p *Pool) calm() bool {
 
 // open opens the file of a job for reading, and looks at what it opened.
 func open(root *Root, job *queue.Job) (*os.File, state.Stat, error) {
-	file, err := root.Dir.OpenFile(job.Path, os.O_RDONLY|openFlags, 0)
+	file, err := root.open(job.Path)
 	if err != nil {
 		return nil, state.Stat{}, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -281,7 +280,7 @@ func (p *Pool) notMoved(ctx context.Context, mv *queue.Move) (string, error) {
 			return "the other file is there still", nil
 		}
 	}
-	file, err := root.Dir.OpenFile(mv.Path, os.O_RDONLY|openFlags, 0)
+	file, err := root.open(mv.Path)
 	if err != nil {
 		return "it can't be opened: " + err.Error(), nil
 	}

@@ -57,6 +57,18 @@ type Root struct {
 	Sound func() bool
 	// Rescan, when not nil, asks for a scan that confirms what is absent.
 	Rescan func()
+
+	held *os.File // Dir while the pool runs; nil when that can't be had
+}
+
+// open opens a file below the root for reading. No symlink leads out of it.
+func (r *Root) open(path string) (*os.File, error) {
+	if r.held != nil {
+		if file, err := openAtOnce(r.held, path); err == nil {
+			return file, nil
+		}
+	}
+	return r.Dir.OpenFile(path, os.O_RDONLY|openFlags, 0) // what it says counts
 }
 
 // waits reports that the root's jobs wait.
@@ -199,6 +211,12 @@ func (p *Pool) Run(ctx context.Context) error {
 	defer abort(nil)
 	if err := p.indexHashes(ctx); err != nil {
 		return err
+	}
+	for _, r := range p.roots {
+		if held, err := r.Dir.Open("."); err == nil {
+			r.held = held
+			defer held.Close()
+		}
 	}
 	// Workers find their next job here while the dispatcher claims more.
 	jobs := make(chan queue.Job, ahead*p.o.Workers)
