@@ -269,7 +269,9 @@ func (w *Watcher) scanOnce(ctx context.Context) error {
 	}
 	err := run(ctx)
 	report := s.Report()
-	w.last.Store(&report)
+	if err == nil || previous == 0 {
+		w.last.Store(&report)
+	}
 	w.scanning.Store(nil)
 	w.endFull(err == nil)
 	if err != nil {

@@ -142,7 +142,8 @@ type Stats struct {
 	LastScan  time.Time     // when the last one was completed; zero before the first
 	ScanTime  time.Duration // of all that were completed
 	Alive     time.Time     // last sign of life
-	Report    Report        // of the last scan, or of the one that is going on
+	Report    Report        // of the last scan that was completed; before there is one, of the first
+	Seen      int64         // files, by the scan that is going on, or by the last
 }
 
 // Stats returns what the watcher is doing; it may be called at any time.
@@ -160,10 +161,14 @@ func (w *Watcher) Stats() Stats {
 		s.LastScan = time.Unix(0, ns)
 	}
 	if r := w.last.Load(); r != nil {
-		s.Report = *r
+		s.Report, s.Seen = *r, r.Files
 	}
 	if sc := w.scanning.Load(); sc != nil {
-		s.Scanning, s.Report = true, sc.Report()
+		r := sc.Report()
+		s.Scanning, s.Seen = true, r.Files
+		if s.Scans == 0 {
+			s.Report = r
+		}
 	}
 	return s
 }

@@ -319,6 +319,22 @@ func TestAChangeWhileAScanRunsIsNotLost(t *testing.T) {
 	f.isWatched()
 }
 
+func TestAScanThatGoesOnDoesNotHideWhatTheLastHasSeen(t *testing.T) {
+	tr := newTree(t)
+	const files = 300
+	for i := range files {
+		tr.write(fmt.Sprintf("%d/%d", i%20, i))
+	}
+	f := tr.follow(func(o *watcher.WatchOptions) { o.Rescan = time.Millisecond })
+	f.until("a scan was met that goes on", func() bool {
+		s := f.w.Stats()
+		if s.Report.Files != files || s.Report.Bytes == 0 {
+			t.Fatalf("while a scan goes on (%v), %d files are told", s.Scanning, s.Report.Files)
+		}
+		return s.Scanning && s.Seen < files
+	})
+}
+
 func TestWhatIsReachedByASymlinkTooIsQueuedUnderBothNames(t *testing.T) {
 	t.Parallel()
 	for _, link := range []string{"a link", "z link"} { // before and behind the directory in the scan

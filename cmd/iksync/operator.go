@@ -282,7 +282,7 @@ func (o *operator) root(ctx context.Context, g *generation, i int, backlogs map[
 	r := control.RootStatus{ID: root.state.ID, Path: display(root.config.Path), Folder: root.config.Folder, Files: w.Report.Files, Bytes: w.Report.Bytes, Settling: w.Settling,
 		Failing: map[string]int64{}, Held: map[string]int64{}, Skipped: w.Report.Skipped,
 		Watch: control.Watch{Polling: w.Polling, Why: w.Why, Directories: w.Dirs, Watched: w.Watched, Overflows: w.Overflows},
-		Scan:  control.Scan{Running: w.Scanning, Seen: w.Report.Files, Completed: w.Scans, Seconds: w.ScanTime.Seconds(), Last: w.LastScan, Unreadable: w.Report.Problems}}
+		Scan:  control.Scan{Running: w.Scanning, Seen: w.Seen, Completed: w.Scans, Seconds: w.ScanTime.Seconds(), Last: w.LastScan, Unreadable: w.Report.Problems}}
 	if r.Skipped == nil {
 		r.Skipped = map[string]int64{}
 	}
@@ -317,7 +317,7 @@ func (o *operator) root(ctx context.Context, g *generation, i int, backlogs map[
 		r.State = control.InStep
 	}
 	if w.Scans == 0 && r.State == control.Syncing {
-		r.Why = fmt.Sprintf("the first scan goes on: %s seen", files(w.Report.Files))
+		r.Why = fmt.Sprintf("the first scan goes on: %s seen", files(w.Seen))
 	}
 	return r, nil
 }

@@ -192,6 +192,7 @@ func steady(ts *testscript.TestScript, text string) string {
 		{`"time":"[^"]+"`, `"time":"TIME"`},
 		{`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`, "TIME"},
 		{`127\.0\.0\.1:\d+`, "127.0.0.1:PORT"},
+		{`token=[0-9a-f]{64}`, "token=TOKEN"},
 		{`\b[0-9a-f]{24}\b`, "FILEID"},
 		{`(/iksync-trash|/bin)/\d{4}-\d\d-\d\d/(\d{6}-[0-9a-f]+/)?`, "$1/DAY/"},
 		{`go run \./cmd/iksync`, "iksync"},

@@ -11,7 +11,7 @@ import (
 // listenPrivately makes the socket so that at no moment others can open it: it
 // is bound under another name in a directory of its own and then moved.
 func listenPrivately(path string) (net.Listener, error) {
-	dir, err := os.MkdirTemp(filepath.Dir(path), ".iksync-") // 0700
+	dir, err := os.MkdirTemp(filepath.Dir(path), ".s") // 0700; a short name, as the paths of sockets are bounded
 	if err != nil {
 		return nil, err
 	}
