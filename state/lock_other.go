@@ -15,3 +15,6 @@ func acquire(path string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// holder can't be told.
+func holder(string) *LockedError { return nil }

@@ -34,13 +34,32 @@ func acquire(path string) (*os.File, error) {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		content, _ := io.ReadAll(io.LimitReader(f, 32))
-		pid, _ := strconv.Atoi(strings.TrimSpace(string(content)))
-		return nil, &LockedError{Path: path, PID: pid}
+		return nil, lockedBy(f)
 	}
 	// The id only makes the other's error better: a full disk is no reason to stop here.
 	if err := f.Truncate(0); err == nil {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return f, nil
+}
+
+// holder looks who has the lock at path; nil when nobody has, or that can't be told.
+// Who wants the lock at this very moment tries again.
+func holder(path string) *LockedError {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+		return nil
+	}
+	return lockedBy(f)
+}
+
+// lockedBy reads who has the lock.
+func lockedBy(f *os.File) *LockedError {
+	content, _ := io.ReadAll(io.LimitReader(f, 32))
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(content)))
+	return &LockedError{Path: f.Name(), PID: pid}
 }

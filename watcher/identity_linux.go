@@ -52,9 +52,9 @@ func identify(path string) (rootIdentity, error) {
 	return id, nil
 }
 
-// remoteFileSystem names the type of a file system whose changes inotify does
-// not see when others make them; "" for one where it does.
-func remoteFileSystem(path string) string {
+// NetworkFileSystem names the type of a file system whose changes inotify does
+// not see when others make them, so that a root there is polled; "" for any other.
+func NetworkFileSystem(path string) string {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(path, &fs); err != nil {
 		return ""

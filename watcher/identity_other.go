@@ -33,6 +33,6 @@ func identify(path string) (rootIdentity, error) {
 	return rootIdentity{dev: st.Dev, ino: st.Ino}, nil
 }
 
-// remoteFileSystem names the type of a file system whose changes are not
+// NetworkFileSystem names the type of a file system whose changes are not
 // announced; it is known on Linux only.
-func remoteFileSystem(string) string { return "" }
+func NetworkFileSystem(string) string { return "" }

@@ -281,8 +281,8 @@ func (w *Watcher) sayCoverage() {
 		}
 		return
 	}
-	why := fmt.Sprintf("%d of %d directories are watched (%d %%); the others are scanned every %s; cure: sysctl -w fs.inotify.max_user_watches=%d",
-		have, total, 100*have/max(total, 1), w.o.Poll, roundUp(2*total))
+	why := fmt.Sprintf("%d of %d directories are watched (%d %%); the others are scanned every %s; cure: %s",
+		have, total, 100*have/max(total, 1), w.o.Poll, Cure(total))
 	if w.o.MaxWatches > 0 && have >= int64(w.o.MaxWatches) {
 		why = fmt.Sprintf("%d of %d directories are watched (%d %%), as max_watches says; the others are scanned every %s",
 			have, total, 100*have/max(total, 1), w.o.Poll)

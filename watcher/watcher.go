@@ -229,7 +229,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 
 // begin decides whether the root is watched or polled.
 func (w *Watcher) begin() {
-	if kind := remoteFileSystem(w.o.Root.Path); kind != "" {
+	if kind := NetworkFileSystem(w.o.Root.Path); kind != "" {
 		w.poll("changes on a file system of type " + kind + " are not announced by all who make them")
 		return
 	}
