@@ -66,6 +66,7 @@ func TestASurveySaysWhyAStateFileCanNotBeThere(t *testing.T) {
 	if err := os.Chmod(dir, 0o500); err != nil {
 		t.Fatal(err)
 	}
+	defer os.Chmod(dir, 0o700) // to remove it
 	if _, err := state.Survey(filepath.Join(dir, "state.db")); !errors.Is(err, syscall.EACCES) {
 		t.Errorf("without write rights: %v", err)
 	}

@@ -47,6 +47,7 @@ const DefaultWorkers = 16
 const maxWorkers = 256
 
 const (
+	defaultPlan   = "pro"
 	defaultReads  = 20 // per second
 	defaultWrites = 5
 	// maxRate bounds the calls per second: more is a slip and no limit.
@@ -274,7 +275,7 @@ func (c *checker) oneOf(path, value string, known ...string) {
 }
 
 func (c *checker) limits(doc *document, cfg *Config) {
-	plan := cmp.Or(doc.Limits.Plan, "pro")
+	plan := cmp.Or(doc.Limits.Plan, defaultPlan)
 	limits, ok := PlanLimits(plan)
 	if !ok {
 		c.at("$.limits.plan", "%q is unknown; known: free, lite, pro (for an enterprise plan set image, video and other)", plan)
