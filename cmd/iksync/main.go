@@ -194,6 +194,6 @@ Environment:
 		PersistentPreRun: func(*cobra.Command, []string) { a.begun = true },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.backfillCommand(), a.runCommand(), a.planCommand(), a.adoptCommand(), a.verifyCommand(), a.emulatorCommand(), a.demoCommand(), a.exportCommand(), a.undoCommand(), a.approveCommand(), a.statusCommand(), a.failuresCommand(), a.whyCommand(), a.lookupCommand(), a.retryCommand(), a.ignoreCommand(), a.pauseCommand(), a.resumeCommand(), a.rescanCommand(), a.pageCommand(), a.uploadCommand(), a.filtersCommand(), a.versionCommand())
+	root.AddCommand(a.initCommand(), a.checkCommand(), a.backfillCommand(), a.runCommand(), a.planCommand(), a.adoptCommand(), a.verifyCommand(), a.emulatorCommand(), a.demoCommand(), a.exportCommand(), a.undoCommand(), a.approveCommand(), a.statusCommand(), a.failuresCommand(), a.whyCommand(), a.lookupCommand(), a.retryCommand(), a.ignoreCommand(), a.pauseCommand(), a.resumeCommand(), a.rescanCommand(), a.pageCommand(), a.uploadCommand(), a.filtersCommand(), a.versionCommand())
 	return root
 }

@@ -32,6 +32,17 @@ func lockRoot(path string) (*os.File, error) {
 	return nil, errors.Join(exit(exitBusy, fmt.Errorf("%s is syncing the root %s: stop it first", who, path)), dir.Close())
 }
 
+// rootHolder looks which process syncs a root, without a lock; 0 when none does, or
+// the kernel doesn't say.
+func rootHolder(path string) int {
+	dir, err := os.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer dir.Close()
+	return flockHolder(dir)
+}
+
 // flockHolder asks the kernel which process has the lock; 0 where it doesn't say.
 func flockHolder(f *os.File) int {
 	info, err := f.Stat()

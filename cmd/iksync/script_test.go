@@ -195,6 +195,8 @@ func steady(ts *testscript.TestScript, text string) string {
 		{`token=[0-9a-f]{64}`, "token=TOKEN"},
 		{`\b[0-9a-f]{24}\b`, "FILEID"},
 		{`(/iksync-trash|/bin)/\d{4}-\d\d-\d\d/(\d{6}-[0-9a-f]+/)?`, "$1/DAY/"},
+		{`may watch [\d,]+`, "may watch LIMIT"},
+		{`[\d.]+ [kMGTP]B free`, "SIZE free"},
 		{`go run \./cmd/iksync`, "iksync"},
 	} {
 		text = regexp.MustCompile(v.varies).ReplaceAllString(text, v.becomes)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
-
 	"strings"
 	"unicode/utf8"
 

@@ -26,7 +26,7 @@ const maxKeyFile = 4096
 // Key finds the private key. warning is set when others can read its file.
 func Key(file string, getenv func(string) string) (key imagekit.Key, warning string, err error) {
 	if v := strings.TrimSpace(getenv(KeyVariable)); v != "" {
-		key, err = checkKey(v, "the environment's "+KeyVariable)
+		key, err = ParseKey(v, "the environment's "+KeyVariable)
 		return key, "", err
 	}
 	if file == "" {
@@ -50,7 +50,7 @@ func readKey(file string) (key imagekit.Key, warning string, err error) {
 	if err != nil {
 		return key, warning, err
 	}
-	key, err = checkKey(secret, file)
+	key, err = ParseKey(secret, file)
 	return key, warning, err
 }
 
@@ -148,8 +148,8 @@ func hideParts(text, key string) string {
 	return b.String() + text[from:]
 }
 
-// checkKey refuses what can't be a key, without showing it.
-func checkKey(secret, from string) (imagekit.Key, error) {
+// ParseKey refuses what can't be a key, without showing it. from is where it was found.
+func ParseKey(secret, from string) (imagekit.Key, error) {
 	if secret == "" {
 		return imagekit.Key{}, fmt.Errorf("%s holds no private key: it is empty", from)
 	}

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"iksync/cmd/iksync/internal/config"
+	"iksync/state"
+	"iksync/uploader/imagekit"
+	"iksync/watcher"
+)
+
+const (
+	// surveyTime is how long the directories of all roots are counted.
+	surveyTime = 3 * time.Second
+	// keyTime is how long ImageKit has to answer.
+	keyTime = 15 * time.Second
+	// recordSize is what a file takes in the state file and beside it, bytes.
+	recordSize = 2 << 10
+	// leastFree is what must be free besides, bytes.
+	leastFree = 64 << 20
+)
+
+// examination looks whether iksync can work with a configuration. It changes nothing.
+type examination struct {
+	*app
+	configFile string
+	stateFile  string       // --state
+	key        imagekit.Key // the zero value is looked for
+	findings   []finding
+}
+
+// all checks everything that a configuration names.
+func (e *examination) all(ctx context.Context, cfg *config.Config) {
+	for _, w := range cfg.Warnings {
+		e.warn("configuration", "", "%s", w)
+	}
+	files := e.roots(ctx, cfg)
+	e.state(ctx, cfg, files)
+	e.secrets(cfg)
+	e.access(ctx, cfg)
+}
+
+// roots looks at the top of every root, counts the directories below, and returns how
+// many files there are at least.
+func (e *examination) roots(ctx context.Context, cfg *config.Config) (files int64) {
+	counting, cancel := context.WithTimeout(ctx, surveyTime)
+	defer cancel()
+	all := watcher.Survey{Whole: true} // that are to be watched
+	for i := range cfg.Roots {
+		r := &cfg.Roots[i]
+		const do = "mount it, correct the path, or let this user read it (systemd/README.md has how)"
+		if _, err := config.RootPath(r.Path); err != nil {
+			e.failed("root", exitConfig, do, "%v", err)
+			continue
+		}
+		s, err := watcher.Count(counting, r.Path, r.Filter)
+		if err != nil {
+			e.failed("root", exitConfig, do, "%v", err)
+			continue
+		}
+		files += s.Files
+		if s.Dirs == 1 && s.Files == 0 && s.Whole {
+			e.warn("root", "if it is to be mounted there, mount it: nothing is inferred from an empty root", "%s is empty", r.Path)
+		} else {
+			e.ok("root", "%s -> %s", r.Path, r.Folder)
+		}
+		if kind := watcher.NetworkFileSystem(r.Path); kind != "" {
+			e.note("watches", "%s is on a file system of type %s, which does not announce what others change: it is scanned every %s", r.Path, kind, cfg.Poll)
+			continue
+		}
+		if most := int64(cfg.MaxWatches); most > 0 && s.Dirs > most {
+			e.warn("watches", "raise max_watches", "%s: %s of %s are watched, as max_watches says; the others are scanned every %s",
+				r.Path, humanize.Comma(most), counted(s), cfg.Poll)
+			s.Dirs = most
+		}
+		all.Dirs, all.Whole = all.Dirs+s.Dirs, all.Whole && s.Whole
+	}
+	if limit, known := watcher.WatchLimit(); known && all.Dirs > 0 {
+		e.watches(all, limit, cfg.Poll)
+	}
+	return files
+}
+
+// watches compares the directories that are to be watched with what the system allows.
+func (e *examination) watches(all watcher.Survey, limit int64, poll time.Duration) {
+	if all.Dirs > limit {
+		e.warn("watches", watcher.Cure(all.Dirs), "%s, of which this user may watch %s; the others are scanned every %s", counted(all), humanize.Comma(limit), poll)
+		return
+	}
+	e.ok("watches", "%s; this user may watch %s", counted(all), humanize.Comma(limit))
+}
+
+func counted(s watcher.Survey) string {
+	n := quantity(s.Dirs, "directory", "directories")
+	if !s.Whole {
+		return fmt.Sprintf("at least %s (counted for %s)", n, surveyTime)
+	}
+	return n
+}
+
+// state looks at the state file, or at where it is to be made for so many files.
+func (e *examination) state(ctx context.Context, cfg *config.Config, files int64) {
+	const check = "state file"
+	path, err := e.statePath(e.stateFile, cmp.Or(cfg.State, serviceOf(e.configFile).state))
+	if err != nil {
+		e.failed(check, exitConfig, "", "%v", err)
+		return
+	}
+	if err := outsideRoots("the state file", path, cfg.Roots); err != nil {
+		e.failed(check, exitConfig, "", "%v", err)
+		return
+	}
+	place, err := state.Survey(path)
+	if err != nil {
+		e.failed(check, exitConfig, "let this user write there (the one that iksync runs as), or name another file with state", "%v", err)
+		return
+	}
+	is := place.Path + " (not there yet)"
+	if place.Exists {
+		is = place.Path
+		if err := e.open(ctx, place.Path); err != nil {
+			e.failed(check, exitConfig, "", "%v", err)
+			return
+		}
+	}
+	if place.Free >= 0 {
+		is += ", " + humanize.Bytes(uint64(place.Free)) + " free"
+	}
+	switch need := leastFree + files*recordSize; {
+	case place.Free >= 0 && place.Free < need && !place.Exists:
+		e.warn(check, "make room, or name a file on another disk with state", "%s: %s may take %s", is, quantity(files, "file"), humanize.Bytes(uint64(need)))
+	case place.Free >= 0 && place.Free < leastFree:
+		e.warn(check, "make room: uploads wait while it can't be written", "%s", is)
+	default:
+		e.ok(check, "%s", is)
+	}
+	if kind := watcher.NetworkFileSystem(place.Dir); kind != "" {
+		e.warn(check, "keep it on a local disk: SQLite needs locks and a shared memory that network file systems don't have", "%s is on a file system of type %s", place.Dir, kind)
+	}
+	e.others(cfg, place)
+}
+
+// open reads an existing state file; one that the next start brings up to date is good.
+func (e *examination) open(ctx context.Context, path string) error {
+	if info, err := os.Stat(path); err == nil && info.Size() == 0 {
+		return nil
+	}
+	db, err := state.OpenReadOnly(ctx, path)
+	var version *state.VersionError
+	if errors.As(err, &version) && version.Have < version.Want {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return db.Close()
+}
+
+// others tells who is at work there.
+func (e *examination) others(cfg *config.Config, place state.Place) {
+	var pid int
+	if place.Holder != nil {
+		pid = place.Holder.PID
+		e.inUse(pid, "the state file")
+	}
+	for i := range cfg.Roots {
+		if holder := rootHolder(cfg.Roots[i].Path); holder > 0 && holder != pid {
+			e.inUse(holder, cfg.Roots[i].Path)
+		}
+	}
+}
+
+func (e *examination) inUse(pid int, what string) {
+	who := "another iksync"
+	if pid > 0 {
+		who = fmt.Sprintf("another iksync (pid %d)", pid)
+	}
+	e.note("in use", "%s is using %s", who, what)
+}
+
+// secrets looks at the files that hold some: they must be readable for iksync, and not
+// be uploaded.
+func (e *examination) secrets(cfg *config.Config) {
+	named := []string{cfg.KeyFile, cfg.Page.TokenFile}
+	for _, h := range cfg.Hooks {
+		named = append(named, h.SecretFile)
+	}
+	for _, file := range named {
+		if file == "" {
+			continue
+		}
+		real, err := resolve(file)
+		if err != nil {
+			continue // told where it is read
+		}
+		if slices.ContainsFunc(cfg.Roots, func(r config.Root) bool { return config.Inside(real, r.Path) }) {
+			e.failed("secrets", exitConfig, "keep it elsewhere", "%s is inside a root, whose files are uploaded", file)
+		}
+	}
+	if cfg.Page.TokenFile != "" {
+		_, warning, err := cfg.Page.Token("")
+		e.secret(warning, err)
+	}
+	_, warnings, err := config.Ready(cfg.Hooks)
+	for _, w := range warnings {
+		e.secret(w, nil)
+	}
+	e.secret("", err)
+}
+
+func (e *examination) secret(warning string, err error) {
+	if err != nil {
+		e.failed("secrets", exitConfig, "", "%v", err)
+	}
+	if warning != "" {
+		e.warn("secrets", "", "%s", warning)
+	}
+}
+
+// access asks ImageKit whether it takes the key.
+func (e *examination) access(ctx context.Context, cfg *config.Config) {
+	const check = "key"
+	key, from := e.key, "the one that was typed"
+	if key.IsZero() {
+		var warning string
+		var err error
+		key, from, warning, err = e.findKey(cfg.KeyFile)
+		if errors.Is(err, fs.ErrPermission) && from != cfg.KeyFile {
+			e.note(check, "%s is for the service manager alone: run the check as root to try the key", from)
+			return
+		}
+		if err != nil {
+			e.failed(check, exitConfig, "", "%v", err)
+			return
+		}
+		e.secret(warning, nil)
+	}
+	client, err := imagekit.New(imagekit.Options{Key: key, APIURL: cmp.Or(e.getenv("IKSYNC_API_URL"), cfg.APIURL), UserAgent: "iksync/" + version})
+	if err != nil {
+		e.failed(check, exitConfig, "", "%v", err)
+		return
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, keyTime)
+	defer cancel()
+	_, err = client.List(ctx, "/", 0, 1)
+	var api *imagekit.Error
+	switch refused := errors.As(err, &api); {
+	case err == nil:
+		e.ok(check, "ImageKit takes it (%s)", from)
+	case errors.Is(err, context.DeadlineExceeded):
+		e.warn(check, "try again; uploads wait meanwhile, and begin by themselves", "ImageKit has not answered within %s, so the key could not be tried", keyTime)
+	case refused && api.Class == imagekit.Credentials:
+		e.failed(check, exitKey, "copy it from ImageKit's dashboard, Developer options; it needs the right to read and write media", "ImageKit refuses it (%s): %v", from, err)
+	case refused && (api.Class == imagekit.Offline || api.Class == imagekit.Transient || api.Class == imagekit.Throttled):
+		e.warn(check, "try again; uploads wait meanwhile, and begin by themselves", "it could not be tried: %v", err)
+	default:
+		e.failed(check, exitFailed, "look at the account, and at IKSYNC_API_URL and imagekit.api_url if they are set", "it could not be tried: %v", err)
+	}
+}
+
+// findKey finds the key as the other commands do, and, of a service's configuration,
+// where systemd hands it over from. It tells where that was.
+func (e *examination) findKey(file string) (key imagekit.Key, from, warning string, err error) {
+	from = file
+	credentials := e.getenv("CREDENTIALS_DIRECTORY")
+	switch {
+	case strings.TrimSpace(e.getenv(config.KeyVariable)) != "":
+		from = config.KeyVariable
+	case file == "" && credentials != "":
+		from = filepath.Join(credentials, config.KeyCredential)
+	case file == "":
+		own := serviceOf(e.configFile).key
+		if _, err := os.Stat(own); own != "" && err == nil {
+			file, from = own, own
+		}
+	}
+	key, warning, err = config.Key(file, e.getenv)
+	return key, from, warning, err
+}
