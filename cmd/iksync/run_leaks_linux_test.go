@@ -213,7 +213,7 @@ func TestWatcherAndPoolLeaveNoGoroutines(t *testing.T) {
 	all, err := filter.New(filter.Options{})
 	r.must(err)
 	client, err := imagekit.New(imagekit.Options{
-		Key: imagekit.NewKey("k"), UploadURL: r.url + "/api/v1/files/upload", APIURL: r.url + "/v1", MaxConns: 4, Stall: time.Minute,
+		Key: imagekit.NewKey("k"), UploadURL: r.url + "/api/v1/files/upload", APIURL: r.url + "/v1", MaxConns: 4, Stall: time.Minute, ReadsPerSecond: 1000, WritesPerSecond: 1000,
 	})
 	r.must(err)
 	defer client.Close()
