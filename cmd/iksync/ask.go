@@ -89,19 +89,38 @@ func (q *asker) yes(question string) (bool, error) {
 	return answer == "yes", err
 }
 
-// secret asks for what the terminal is not to show.
+// secret asks for what the terminal is not to show. That is switched off before the
+// question is there, so that nobody is too quick for it.
 func (q *asker) secret(question string) (string, error) {
 	fd := int(q.terminal.Fd())
-	before, err := term.GetState(fd)
+	before, err := term.MakeRaw(fd)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("hide what is typed: %w", err)
 	}
-	defer func() { _ = term.Restore(fd, before) }() // also when the answer is not waited for
-	fmt.Fprint(q.out, question+": ")
-	text, err := orDone(q.ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
-	fmt.Fprintln(q.out) // the Enter was not shown either
-	return strings.TrimSpace(string(text)), err
+	hidden := term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{q.terminal, q.out}, "")
+	text, err := orDone(q.ctx, func() (string, error) {
+		text, err := hidden.ReadPassword(question + ": ")
+		switch {
+		case errors.Is(err, io.EOF): // Ctrl-C, which is no signal now
+			err = errInterrupted
+		case errors.Is(err, term.ErrPasteIndicator):
+			err = nil
+		}
+		return text, err
+	})
+	if restored := term.Restore(fd, before); err == nil {
+		err = restored
+	}
+	if err != nil {
+		fmt.Fprintln(q.out)
+	}
+	return strings.TrimSpace(text), err
 }
+
+var errInterrupted = exit(exitInterrupted, errors.New("interrupted: nothing was written"))
 
 // orDone returns what f does, or ends with ctx. Reading a terminal can't be broken off:
 // who is told to stop meanwhile ends the process.
@@ -125,7 +144,7 @@ func orDone[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	case errors.Is(o.err, io.EOF):
 		o.err = exit(exitFailed, errors.New("the questions end without an answer: nothing was written"))
 	case o.err != nil && ctx.Err() != nil:
-		o.err = exit(exitInterrupted, errors.New("interrupted: nothing was written"))
+		o.err = errInterrupted
 	}
 	return o.value, o.err
 }

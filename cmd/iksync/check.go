@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -47,7 +48,8 @@ func (r *request) check(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return exit(exitInterrupted, nil)
 	}
-	out := &hiding{r.out, []string{r.configFile, r.stateFile}}
+	written, _ := os.ReadFile(r.configFile) // a key may be where it does not belong
+	out := &hiding{r.out, []string{r.configFile, r.stateFile, string(written)}}
 	if r.json {
 		err = e.encode(out)
 	} else {

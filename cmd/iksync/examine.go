@@ -241,7 +241,11 @@ func (e *examination) access(ctx context.Context, cfg *config.Config) {
 			return
 		}
 		if err != nil {
-			e.failed(check, exitConfig, "", "%v", err)
+			do := ""
+			if own := serviceOf(e.configFile).key; own != "" && cfg.KeyFile == "" {
+				do = "the service takes it from " + own + " (mode 600): (umask 077; cat > " + own + "), then paste it, Enter, Ctrl-D"
+			}
+			e.failed(check, exitConfig, do, "%v", err)
 			return
 		}
 		e.secret(warning, nil)

@@ -93,7 +93,7 @@ func (s *setup) run(ctx context.Context) error {
 	}
 	e.all(ctx, cfg)
 	if ctx.Err() != nil {
-		return exit(exitInterrupted, errors.New("interrupted: nothing was written"))
+		return errInterrupted
 	}
 	out := &hiding{s.out, []string{s.file, s.draft.Root, s.draft.KeyFile, s.draft.State, s.secret}}
 	if err := e.print(out); err != nil {
@@ -225,7 +225,9 @@ func (s *setup) askAll(q *asker) error {
 			}
 			return q.ask("State file, which remembers what was uploaded", usual, s.path)
 		}},
-		{&d.Plan, func() (string, error) { return q.choose("ImageKit plan, for its size limits", planWords[0], planWords...) }},
+		{&d.Plan, func() (string, error) {
+			return q.choose("ImageKit plan, for its size limits", planWords[0], planWords...)
+		}},
 		{&d.Delete, func() (string, error) {
 			return q.choose("When a file is gone here, its copy in the library", goneWords[0], goneWords...)
 		}},

@@ -173,6 +173,7 @@ func TestTheKeyIsSeenNowhereWhenAllIsWell(t *testing.T) {
 	} {
 		r.said(0, append(args, config...))
 	}
+	r.said(0, append([]string{"check", "--json"}, config...))
 	r.said(0, []string{"export"})
 	r.said(0, []string{"export", "--format", "jsonl"})
 	r.said(0, []string{"upload", r.tree() + "/a.jpg", "--to", "/single"})
@@ -185,7 +186,7 @@ func TestTheKeyIsSeenNowhereInHelpAndVersion(t *testing.T) {
 	t.Parallel()
 	r := newRedactionRig(t, emulator.Options{})
 	r.said(0, []string{"backfill", "--config", r.config, "--no-progress"})
-	for _, command := range []string{"", "backfill", "run", "plan", "adopt", "verify", "emulator", "export", "undo", "approve", "upload", "filters", "version"} {
+	for _, command := range []string{"", "backfill", "run", "plan", "adopt", "verify", "emulator", "export", "undo", "approve", "upload", "filters", "version", "init", "check"} {
 		r.said(0, append(strings.Fields(command), "--help"))
 	}
 	r.said(0, []string{"--version"})
@@ -376,6 +377,8 @@ func TestTheKeyIsSeenNowhereWhenTheLibraryRefusesOrIsAway(t *testing.T) {
 			if test.code == exitKey {
 				r.said(exitKey, []string{"backfill", "--config", r.config, "--no-progress"})
 			}
+			out, _ := r.anyhow([]string{"check", "--config", r.config})
+			r.wantNoLeak("check", out)
 			d := r.start(r.env...)
 			waitFor(t, "the daemon has met it", func() bool {
 				return !d.running() || strings.Contains(d.log(), "error") || strings.Contains(d.log(), "warn") || strings.Contains(d.log(), "tried again") || strings.Contains(d.log(), "uploaded")
@@ -397,6 +400,7 @@ func TestTheKeyWhereItDoesNotBelongIsNotRepeated(t *testing.T) {
 	for _, args := range []string{
 		"KEY", "backfill KEY", "backfill KEY --to /a", "upload KEY", "undo KEY", "approve KEY", "filters KEY", "run KEY", "run --config KEY", "backfill --config KEY", "upload --name KEY", "export --format KEY",
 		"backfill --private-key=KEY", "backfill --private-key KEY", "backfill --KEY", "backfill -KEY", "--key=KEY", "backfill . --to KEY", "backfill . --to /a --workers KEY", "backfill . --to /a --log-level KEY", "backfill . --to /a --workers=KEY --json=KEY",
+		"check KEY", "check --config KEY", "check --config KEY --json", "init KEY", "init --config KEY", "init --config c.yaml --root KEY --to /a", "init --config c.yaml --root . --to KEY", "init --config c.yaml --root . --to /a --key-file KEY --state /dev/null/x", "init --config c.yaml --root . --to /a --state /dev/null/KEY", "init --config KEY --root /dev/null --to /a", "init --key KEY",
 		"export --state KEY", "undo --state /KEY", "verify --sample KEY", "emulator --listen KEY",
 	} {
 		for _, form := range []string{recognisable, url.QueryEscape(recognisable), recognisable + ":", base64.StdEncoding.EncodeToString([]byte(recognisable + ":"))} {
@@ -442,7 +446,7 @@ func TestTheKeyWhereItDoesNotBelongIsNotRepeated(t *testing.T) {
 		"imagekit: {private_key: KEY\n", "\tKEY\n", "a: &KEY b\nc: *KEY\n", "!KEY x\n", "imagekit: {private_key: |\n KEY\n}\n", "'KEY\n", "imagekit:\n  private_key: KEY\n  private_key: KEY\n" + roots, "# KEY\nworkers: x\n" + roots, "state: KEY\nworkers: x\n" + roots, "...\n---\nKEY\n---\nKEY\n",
 	} {
 		path := r.file(fmt.Sprintf("bad%d.yaml", i), strings.ReplaceAll(source, "KEY", recognisable))
-		for _, command := range []string{"backfill", "run"} {
+		for _, command := range []string{"backfill", "run", "check"} {
 			if command == "run" && strings.Contains(source, "path: KEY") {
 				continue // it would wait for the directory
 			}
