@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -232,7 +233,7 @@ func TestWatcherAndPoolLeaveNoGoroutines(t *testing.T) {
 		pool := uploader.New(db, q, uploader.Options{
 			Client: client, Workers: 4, Grace: time.Minute,
 			Roots: []uploader.Root{{
-				ID: root.ID, Dir: dir, Hold: limits.Hold, Paused: w.Paused,
+				ID: root.ID, Dir: dir, Folder: root.Folder, Hold: limits.Hold, Paused: w.Paused,
 				Params: func(string) imagekit.Params { return imagekit.Params{UseUniqueFileName: &no} },
 			}},
 		})
@@ -241,9 +242,14 @@ func TestWatcherAndPoolLeaveNoGoroutines(t *testing.T) {
 		group.Go(func() error { return pool.Run(ctx) })
 		r.must(churn(r.tree(), round, always))
 		if round%2 == 0 { // else they end in the middle
-			want := r.wanted()
-			waitFor(t, "the library is what the root holds", func() bool {
-				_, ok := r.holds(want, "/photos/")
+			want, why := r.wanted(), ""
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("the last look of round %d: %s", round, cmp.Or(why, "all was there"))
+				}
+			})
+			waitFor(t, "the library is what the root holds", func() (ok bool) {
+				why, ok = r.holds(want, root.Folder+"/")
 				return ok
 			})
 		}
