@@ -148,7 +148,7 @@ func TestALateWorkerDoesNotFinishAnothersJob(t *testing.T) {
 			return f.outcome(func(done func(error)) { f.q.Touch(&job, job.Stat, done) })
 		},
 		"by Drop": func(f *fixture, job queue.Job) error {
-			return f.outcome(func(done func(error)) { f.q.Drop(&job, done) })
+			return f.outcome(func(done func(error)) { f.q.Drop(&job, nil, done) })
 		},
 		"by Fail": func(f *fixture, job queue.Job) error {
 			return f.outcome(func(done func(error)) { f.q.Fail(&job, queue.Failure{Dead: true}, done) })

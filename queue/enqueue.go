@@ -180,9 +180,14 @@ func remoteFree(tx *state.Tx, rootID int64, path, remote string) (free bool, err
 // or filtered out by now), unless a worker has them or they were made or changed
 // at or after the given time: what a scan that began then did not see may have
 // come since. Nor is one of which the library may have something: a worker looks.
-func (q *Queue) Cancel(ctx context.Context, rootID int64, paths []string, before time.Time) error {
+// there, when not nil, looks once more whether the file of a path is wanted after all:
+// one that is back just as it was changes no job.
+func (q *Queue) Cancel(ctx context.Context, rootID int64, paths []string, before time.Time, there func(path string) bool) error {
 	return q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		for _, path := range paths {
+			if there != nil && there(path) {
+				continue
+			}
 			if err := tx.Exec(`DELETE FROM jobs WHERE root_id = ? AND path = ? AND leased = 0 AND unsure = 0 AND NOT updated_at BETWEEN ? AND ?`,
 				rootID, []byte(path), before.UnixMilli(), q.now().UnixMilli()); err != nil {
 				return fmt.Errorf("cancel the job of %q: %w", path, err)

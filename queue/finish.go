@@ -72,11 +72,21 @@ func (q *Queue) Touch(job *Job, st state.Stat, done func(error)) {
 	}, done)
 }
 
-// Drop removes a job that has nothing to do any more: its file is gone.
-func (q *Queue) Drop(job *Job, done func(error)) {
+// Drop removes a job that has nothing to do any more: its file is gone. there, when
+// not nil, looks once more: a file that is back just as it was by the time its job is
+// removed has been seen to have one, and nobody would queue it again. Then the job is
+// ready again.
+func (q *Queue) Drop(job *Job, there func() bool, done func(error)) {
 	q.db.WriteLater(state.Relaxed, func(tx *state.Tx) error {
 		if err := failpoint.Hit(failpoint.DropCommit); err != nil {
 			return err
+		}
+		if there != nil && there() {
+			if err := tx.Exec(again, unsure(job, Failure{}), job.ID, job.lease); err != nil {
+				return fmt.Errorf("return the job of %q: %w", job.Path, err)
+			}
+			q.notify()
+			return nil
 		}
 		return q.remove(tx, job)
 	}, done)

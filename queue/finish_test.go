@@ -161,13 +161,34 @@ func TestCancelRemovesWhatNoWorkerHas(t *testing.T) {
 		}
 	}
 	f.enqueue(f.change("ready", 1), f.change("kept", 1))
-	if err := f.q.Cancel(t.Context(), f.root, []string{"held", "leased", "dead", "ready", "unknown"}, time.Now().Add(time.Hour)); err != nil {
+	if err := f.q.Cancel(t.Context(), f.root, []string{"held", "leased", "dead", "ready", "unknown"}, time.Now().Add(time.Hour), nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.q.Cancel(t.Context(), f.root+1, []string{"kept"}, time.Now().Add(time.Hour)); err != nil {
+	if err := f.q.Cancel(t.Context(), f.root+1, []string{"kept"}, time.Now().Add(time.Hour), nil); err != nil {
 		t.Fatal(err)
 	}
 	f.wantStates(want{"leased": queue.Leased, "kept": queue.Ready})
+}
+
+// A file that went and came back just as it was has changed nothing in its job, so
+// whoever saw it come back has left the job as it is.
+func TestAJobStaysWhenItsFileIsBackJustAsItWas(t *testing.T) {
+	f := open(t)
+	f.enqueue(f.change("back", 1), f.change("gone", 1))
+	isBack := func(path string) bool { return path == "back" }
+	for _, job := range f.claim(2) {
+		if err := f.outcome(func(done func(error)) { f.q.Drop(&job, func() bool { return isBack(job.Path) }, done) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.wantStates(want{"back": queue.Ready})
+	f.enqueue(f.change("gone", 1))
+	if err := f.q.Cancel(t.Context(), f.root, []string{"back", "gone"}, time.Now().Add(time.Hour), isBack); err != nil {
+		t.Fatal(err)
+	}
+	f.wantStates(want{"back": queue.Ready})
+	f.complete(f.claimOne())
+	f.wantStates(want{})
 }
 
 func TestTouchTakesTheNewStatAndDropRecordsNothing(t *testing.T) {
@@ -181,7 +202,7 @@ func TestTouchTakesTheNewStatAndDropRecordsNothing(t *testing.T) {
 	if err := f.outcome(func(done func(error)) { f.q.Touch(&jobs[0], f.seenAt("a", 3), done) }); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.outcome(func(done func(error)) { f.q.Drop(&jobs[1], done) }); err != nil {
+	if err := f.outcome(func(done func(error)) { f.q.Drop(&jobs[1], nil, done) }); err != nil {
 		t.Fatal(err)
 	}
 	f.wantStates(want{})

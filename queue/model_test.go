@@ -255,7 +255,7 @@ func TestTheQueueBehavesAsItsModel(t *testing.T) {
 			},
 			"a file is gone": func(rt *rapid.T) {
 				job := m.take(rt)
-				check(f.outcome(func(done func(error)) { f.q.Drop(&job, done) }))
+				check(f.outcome(func(done func(error)) { f.q.Drop(&job, nil, done) }))
 				if !m.superseded(job) {
 					delete(m.jobs, job.Path)
 				}
@@ -277,7 +277,7 @@ func TestTheQueueBehavesAsItsModel(t *testing.T) {
 			},
 			"a scan cancels": func(rt *rapid.T) {
 				p := path.Draw(rt, "path")
-				check(f.q.Cancel(t.Context(), f.root, []string{p}, time.Now().Add(time.Hour)))
+				check(f.q.Cancel(t.Context(), f.root, []string{p}, time.Now().Add(time.Hour), nil))
 				switch j := m.jobs[p]; {
 				case j == nil || j.state == queue.Leased:
 				case !j.unsure:

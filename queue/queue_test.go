@@ -200,7 +200,7 @@ func TestARemotePathIsFreeAgainWhenItsJobIsCancelled(t *testing.T) {
 	first, second := f.change("a b", 1), f.change("a_b", 1)
 	first.Remote, second.Remote = "/a_b", "/a_b"
 	f.enqueue(first)
-	if err := f.q.Cancel(t.Context(), f.root, []string{first.Path}, time.Now().Add(time.Hour)); err != nil {
+	if err := f.q.Cancel(t.Context(), f.root, []string{first.Path}, time.Now().Add(time.Hour), nil); err != nil {
 		t.Fatal(err)
 	}
 	if e := f.enqueue(second); len(e.Renamed) != 0 || e.Queued != 1 {
@@ -253,7 +253,7 @@ func TestAChangeDuringAnUploadIsNotLost(t *testing.T) {
 			}
 		},
 		"when its file was gone": func(f *fixture, job queue.Job) {
-			if err := f.outcome(func(done func(error)) { f.q.Drop(&job, done) }); err != nil {
+			if err := f.outcome(func(done func(error)) { f.q.Drop(&job, nil, done) }); err != nil {
 				t.Error(err)
 			}
 		},
@@ -351,10 +351,10 @@ func TestAClosedStateFileIsAnErrorEverywhere(t *testing.T) {
 		"Renew":    func() error { return f.q.Renew(t.Context(), []int64{job.ID}, time.Hour) },
 		"Recover":  func() error { _, err := f.q.Recover(t.Context()); return err },
 		"Release":  func() error { return f.q.Release(t.Context(), []queue.Job{job}) },
-		"Cancel":   func() error { return f.q.Cancel(t.Context(), f.root, []string{"a"}, time.Now().Add(time.Hour)) },
+		"Cancel":   func() error { return f.q.Cancel(t.Context(), f.root, []string{"a"}, time.Now().Add(time.Hour), nil) },
 		"Complete": func() error { return f.outcome(func(d func(error)) { f.q.Complete(&job, fileOf(job), d) }) },
 		"Touch":    func() error { return f.outcome(func(d func(error)) { f.q.Touch(&job, job.Stat, d) }) },
-		"Drop":     func() error { return f.outcome(func(d func(error)) { f.q.Drop(&job, d) }) },
+		"Drop":     func() error { return f.outcome(func(d func(error)) { f.q.Drop(&job, nil, d) }) },
 		"Fail":     func() error { return f.outcome(func(d func(error)) { f.q.Fail(&job, queue.Failure{}, d) }) },
 		"Hold":     func() error { return f.outcome(func(d func(error)) { f.q.Hold(&job, job.Stat, "c", "r", d) }) },
 		"Retry":    func() error { return f.retry(f.root) },

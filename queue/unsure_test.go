@@ -44,7 +44,7 @@ func TestWhatMayHaveComeIsLookedForByAWorkerWhenItsFileIsGone(t *testing.T) {
 			f := open(t)
 			f.unsureJob("a")
 			set(f)
-			if err := f.q.Cancel(t.Context(), f.root, []string{"a"}, time.Now().Add(time.Hour)); err != nil {
+			if err := f.q.Cancel(t.Context(), f.root, []string{"a"}, time.Now().Add(time.Hour), nil); err != nil {
 				t.Fatal(err)
 			}
 			if jobs := f.claim(1); len(jobs) != 1 || jobs[0].Unsure.IsZero() || jobs[0].RemotePath != "/a" {

@@ -181,6 +181,54 @@ func (r *rig) jobs(s queue.State) map[string]queue.Item {
 	return items
 }
 
+// Between the look of a worker that finds nothing and the end of its job the file
+// comes back just as it was; a scan finds its job in work then, and leaves it.
+func TestAFileThatIsBackBeforeItsJobHasEndedIsUploaded(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, emulator.Behaviour{})
+	r.write("d/a.jpg", "a")
+	r.enqueue("d/a.jpg")
+	aside := filepath.Join(t.TempDir(), "d")
+	check(t, os.Rename(filepath.Join(r.dir, "d"), aside))
+
+	// The writer of the state file is held once the job is claimed, and so is the job's end.
+	busy, release := make(chan struct{}), make(chan struct{})
+	var hold sync.Once
+	var holder sync.WaitGroup
+	o := r.options()
+	o.Roots[0].Halted = func() bool {
+		if len(r.jobs(queue.Leased)) == 0 {
+			return false
+		}
+		hold.Do(func() {
+			holder.Go(func() {
+				check(t, r.db.Write(context.WithoutCancel(t.Context()), state.Relaxed, func(*state.Tx) error {
+					close(busy)
+					<-release
+					return nil
+				}))
+			})
+		})
+		<-busy
+		return false
+	}
+	pool := uploader.New(r.db, r.q, o)
+	var ended sync.WaitGroup
+	ended.Go(func() { check(t, pool.Run(t.Context())) })
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for pool.Stats().Vanished == 0 {
+		<-ticker.C
+	}
+	check(t, os.Rename(aside, filepath.Join(r.dir, "d")))
+	close(release)
+	holder.Wait()
+	ended.Wait()
+	if f := r.record("d/a.jpg"); f == nil || r.content("/photos/d/a.jpg") != "a" {
+		t.Errorf("its record is %+v", f)
+	}
+}
+
 func TestEveryFileIsUploadedAndItsFileIDRecorded(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, emulator.Behaviour{})

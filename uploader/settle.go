@@ -46,7 +46,7 @@ func (p *Pool) settle(ctx context.Context, job *queue.Job, err error) {
 		p.put(job, queue.Failure{Free: true, NotBefore: now.Add(firstRetry)})
 	case gone(err), errors.Is(err, errNotRegular):
 		p.stats.vanished.Add(1)
-		p.q.Drop(job, p.done(job))
+		p.q.Drop(job, p.there(job), p.done(job))
 	case errors.Is(err, errChanged):
 		p.settleChanged(job, nil)
 	case errors.Is(err, errWrongAnswer):
@@ -54,6 +54,18 @@ func (p *Pool) settle(ctx context.Context, job *queue.Job, err error) {
 			NotBefore: now.Add(backoff(job.Attempts, firstRetry, longestRetry))})
 	default: // the file can't be read
 		p.deadLetter(job, queue.Failure{Class: "unreadable", Reason: err.Error()})
+	}
+}
+
+// there returns what looks whether the file of a job is there after all.
+func (p *Pool) there(job *queue.Job) func() bool {
+	return func() bool {
+		root, err := p.root(job)
+		if err != nil {
+			return false
+		}
+		file, _, err := open(root, job)
+		return err == nil && file.Close() == nil
 	}
 }
 

@@ -74,7 +74,7 @@ func (p *Pool) adoptOrphan(ctx context.Context, job *queue.Job) {
 	}
 	if asset == nil || asset.Age == 0 || asset.Age > time.Since(job.Unsure)+clockSlack {
 		p.stats.vanished.Add(1)
-		p.q.Drop(job, p.done(job))
+		p.q.Drop(job, p.there(job), p.done(job))
 		return
 	}
 	p.o.Log.Info("an upload that had no answer has come, and its file is gone since", zap.String("path", job.Path), zap.String("remote_path", asset.FilePath), zap.String("file_id", asset.FileID))

@@ -43,7 +43,7 @@ func BenchmarkScanNew(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		b.StopTimer()
-		tr.must(tr.q.Cancel(b.Context(), tr.o.Root.ID, paths, time.Now().Add(time.Hour)))
+		tr.must(tr.q.Cancel(b.Context(), tr.o.Root.ID, paths, time.Now().Add(time.Hour), nil))
 		b.StartTimer()
 		tr.run()
 	}

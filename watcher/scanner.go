@@ -74,7 +74,8 @@ type Scanner struct {
 	batch     []queue.Change
 	batchSize int
 	flushed   time.Time
-	cancel    []string // jobs that are not to be done any more
+	cancel    []string // jobs that are not to be done any more: their files are not wanted
+	settled   []string // held jobs of files that are as recorded
 	displaced []queue.Change
 	present   []string // records whose files are there again
 	absent    []queue.Absent
@@ -366,7 +367,7 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 	s.tally.bytes.Add(st.Size)
 	recorded := record != nil && record.Stat.Same(st)
 	if recorded && job != nil && job.State == queue.Held {
-		s.cancel = append(s.cancel, string(s.path)) // it was empty for a while, say
+		s.settled = append(s.settled, string(s.path)) // it was empty for a while, say
 		job = nil
 	}
 	var class, reason, remote string
@@ -523,10 +524,16 @@ func (s *Scanner) emit(ctx context.Context, c queue.Change) error {
 
 func (s *Scanner) flush(ctx context.Context) error {
 	if len(s.cancel) > 0 {
-		if err := s.q.Cancel(ctx, s.o.Root.ID, s.cancel, s.start); err != nil {
+		if err := s.q.Cancel(ctx, s.o.Root.ID, s.cancel, s.start, s.wanted); err != nil {
 			return err
 		}
 		s.cancel = s.cancel[:0]
+	}
+	if len(s.settled) > 0 {
+		if err := s.q.Cancel(ctx, s.o.Root.ID, s.settled, s.start, nil); err != nil {
+			return err
+		}
+		s.settled = s.settled[:0]
 	}
 	if len(s.present) > 0 {
 		if err := s.q.MarkPresent(ctx, s.o.Root.ID, s.present); err != nil {

@@ -249,6 +249,20 @@ func TestAScanDoesNotCancelWhatAnEventQueuedMeanwhile(t *testing.T) {
 			t.Errorf("the job that an event made after the scan had passed the path is cancelled with it: left are %q", got)
 		}
 	})
+	t.Run("of a file that is back just as it was, so that its job stays as it is", func(t *testing.T) {
+		tr := newTree(t)
+		tr.write("d/a")
+		tr.scan()
+		aside := filepath.Join(t.TempDir(), "d")
+		tr.must(os.Rename(tr.at("d"), aside))
+		tr.write("b", "e/f")
+		tr.once("e/f", func() {
+			tr.must(os.Rename(aside, tr.at("d")))
+			tr.event("d/a")
+		})
+		tr.scan()
+		tr.wantJobs(queue.Ready, "b", "d/a", "e/f")
+	})
 	t.Run("of a file that came after its directory was listed", func(t *testing.T) {
 		tr := newTree(t)
 		// So many rows that the job's page is read after the listing.

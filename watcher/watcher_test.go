@@ -515,7 +515,7 @@ func TestTheWatcherEndsCleanly(t *testing.T) {
 			if err := f.stop(); err != nil {
 				t.Error(err)
 			}
-			tr.must(tr.q.Cancel(t.Context(), tr.o.Root.ID, sortedKeys(tr.onDisk()), time.Now().Add(time.Hour)))
+			tr.must(tr.q.Cancel(t.Context(), tr.o.Root.ID, sortedKeys(tr.onDisk()), time.Now().Add(time.Hour), nil))
 		}
 	})
 	t.Run("with an error when the state file fails", func(t *testing.T) {
