@@ -165,26 +165,9 @@ func (a *app) onSecondSignal(f func()) { a.second.Store(&f) }
 
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "iksync",
-		Short: "Keep an ImageKit.io media library in step with local directories",
-		Long: `iksync uploads local directories into the ImageKit.io media library, mirrors
-their folders, and records the fileId of every file.
-
-Exit codes:
-   0  all in step
-   1  some files failed (they are named), or the work could not be done
-  64  the command line is wrong
-  74  the state file can't be written: its disk is full or read-only
-  75  another iksync is using the state file
-  77  ImageKit refuses the private key
-  78  the configuration, a path in it or the state file can't be used
- 130  interrupted; started again it continues where it was
-
-Environment:
-  IMAGEKIT_PRIVATE_KEY  the private key (never a flag, so that no process list shows it)
-  IKSYNC_STATE          state file, before the configuration's
-  IKSYNC_UPLOAD_URL     endpoint for uploads, before the configuration's
-  IKSYNC_API_URL        base of the management API, before the configuration's`,
+		Use:           "iksync",
+		Short:         "Keep an ImageKit.io media library in step with local directories",
+		Long:          help(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
@@ -193,7 +176,7 @@ Environment:
 
 		PersistentPreRun: func(*cobra.Command, []string) { a.begun = true },
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.initCommand(), a.checkCommand(), a.backfillCommand(), a.runCommand(), a.planCommand(), a.adoptCommand(), a.verifyCommand(), a.emulatorCommand(), a.demoCommand(), a.exportCommand(), a.undoCommand(), a.approveCommand(), a.statusCommand(), a.failuresCommand(), a.whyCommand(), a.lookupCommand(), a.retryCommand(), a.ignoreCommand(), a.pauseCommand(), a.resumeCommand(), a.rescanCommand(), a.pageCommand(), a.uploadCommand(), a.filtersCommand(), a.versionCommand())
+	root.AddCommand(a.initCommand(), a.checkCommand(), a.backfillCommand(), a.runCommand(), a.planCommand(), a.adoptCommand(), a.verifyCommand(), a.emulatorCommand(), a.demoCommand(), a.exportCommand(), a.undoCommand(), a.approveCommand(), a.statusCommand(), a.failuresCommand(), a.whyCommand(), a.lookupCommand(), a.retryCommand(), a.ignoreCommand(), a.pauseCommand(), a.resumeCommand(), a.rescanCommand(), a.pageCommand(), a.uploadCommand(), a.filtersCommand(), a.completionCommand(), a.manCommand(), a.versionCommand())
+	a.complete(root)
 	return root
 }

@@ -186,7 +186,7 @@ func TestTheKeyIsSeenNowhereInHelpAndVersion(t *testing.T) {
 	t.Parallel()
 	r := newRedactionRig(t, emulator.Options{})
 	r.said(0, []string{"backfill", "--config", r.config, "--no-progress"})
-	for _, command := range []string{"", "backfill", "run", "plan", "adopt", "verify", "emulator", "export", "undo", "approve", "upload", "filters", "version", "init", "check"} {
+	for _, command := range []string{"", "backfill", "run", "plan", "adopt", "verify", "emulator", "export", "undo", "approve", "upload", "filters", "completion", "man", "version", "init", "check"} {
 		r.said(0, append(strings.Fields(command), "--help"))
 	}
 	r.said(0, []string{"--version"})
