@@ -11,6 +11,10 @@ import (
 // version is the release that this source is or becomes.
 const version = "0.1.0"
 
+// commit is the commit that was built, where the linker is told (-X main.commit=, as
+// systemd/package does); else Go's build information may know it.
+var commit string
+
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
@@ -25,23 +29,26 @@ func (a *app) versionCommand() *cobra.Command {
 
 // revision tells the commit when the build knows it.
 func revision() string {
+	if commit != "" {
+		return " (" + commit + ")"
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return ""
 	}
-	commit, dirty := "", ""
+	built, dirty := "", ""
 	for _, s := range info.Settings {
 		switch s.Key {
 		case "vcs.revision":
-			commit = s.Value
+			built = s.Value
 		case "vcs.modified":
 			if s.Value == "true" {
 				dirty = " modified"
 			}
 		}
 	}
-	if len(commit) < 12 {
+	if len(built) < 12 {
 		return ""
 	}
-	return " (" + commit[:12] + dirty + ")"
+	return " (" + built[:12] + dirty + ")"
 }
