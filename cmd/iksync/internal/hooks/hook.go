@@ -70,7 +70,7 @@ type Event struct {
 	RequestID string `json:"request_id,omitempty"`
 	Attempts  int    `json:"attempts,omitempty"`
 
-	Missed uint64 `json:"missed,omitempty"` // events before this one that this receiver was too slow for
+	Missed uint64 `json:"missed,omitempty"` // events before this one that this receiver did not take, or was too slow for
 }
 
 // Stats counts the events of a hook.
@@ -119,6 +119,7 @@ func (r *Runner) Run(ctx context.Context, ending <-chan struct{}, t *Told, from 
 	}
 	defer client.CloseIdleConnections()
 	silent := false
+	var owed uint64 // events that it does not have, as it is to be told
 	for {
 		outcomes, next, missed, err := r.Outbox.Read(reading, from, batch)
 		if err != nil {
@@ -129,7 +130,8 @@ func (r *Runner) Run(ctx context.Context, ending <-chan struct{}, t *Told, from 
 			t.discarded.Add(int64(missed))
 			r.Log.Warn("the hook is too slow: it has missed events", zap.String("hook", h.Name), zap.Uint64("missed", missed))
 		}
-		events := r.events(&h, outcomes, missed)
+		owed += missed
+		events := r.events(&h, outcomes, owed)
 		if len(events) == 0 {
 			continue
 		}
@@ -137,12 +139,14 @@ func (r *Runner) Run(ctx context.Context, ending <-chan struct{}, t *Told, from 
 		switch {
 		case err == nil:
 			t.sent.Add(int64(len(events)))
+			owed = 0
 		case ctx.Err() != nil:
 			t.failed.Add(int64(len(events)))
 			r.Log.Warn("events were not told: iksync ends", zap.String("hook", h.Name), zap.Int("events", len(events)), zap.Error(err))
 			return
 		default:
 			t.failed.Add(int64(len(events)))
+			owed += uint64(len(events))
 			if !silent {
 				r.Log.Error("the hook did not take events; it is told the next ones", zap.String("hook", h.Name), zap.Int("events", len(events)), zap.Error(err))
 			}
