@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,8 @@ const (
 	// sampleEvery is the span of a point of throughput; samples is how many are kept.
 	sampleEvery = 5 * time.Second
 	samples     = 720 // an hour
+	// recents is how many of the last uploads are told.
+	recents = 48
 	// rateOver is the time that rates are told over.
 	rateOver = time.Minute
 	// A status is told again for so long at least, and for so many times what it cost.
@@ -34,9 +37,10 @@ type operator struct {
 
 	mu      sync.Mutex
 	now     *generation
-	living  []*generation  // whose pools may still count, now included
-	past    uploader.Stats // of those that ended
-	success time.Time      // of the last upload
+	living  []*generation   // whose pools may still count, now included
+	past    uploader.Stats  // of those that ended
+	done    []uploader.Done // the last uploads of those
+	success time.Time       // of the last upload
 	points  []control.Point
 	last    uploader.Stats // as of the last point
 	lastAt  time.Time
@@ -85,12 +89,12 @@ func (o *operator) sum() uploader.Stats {
 			ended = g != o.now
 		default:
 		}
-		s := g.pool.Stats() // after it was asked whether it goes on: it counts no more then
-		if recent := g.pool.Recent(); len(recent) > 0 && recent[0].At.After(o.success) {
+		s, recent := g.pool.Stats(), g.pool.Recent() // after it was asked whether it goes on: it counts no more then
+		if len(recent) > 0 && recent[0].At.After(o.success) {
 			o.success = recent[0].At
 		}
 		if ended {
-			o.past = add(o.past, s)
+			o.past, o.done = add(o.past, s), latest(o.done, recent)
 			continue
 		}
 		living, alive = append(living, g), append(alive, s)
@@ -100,6 +104,37 @@ func (o *operator) sum() uploader.Stats {
 	for _, s := range alive {
 		all = add(all, s)
 	}
+	return all
+}
+
+// latest are the last uploads of both, the last one first.
+func latest(a, b []uploader.Done) []uploader.Done {
+	all := slices.Concat(a, b)
+	slices.SortStableFunc(all, func(a, b uploader.Done) int { return b.At.Compare(a.At) })
+	return all[:min(len(all), recents)]
+}
+
+// recent are the last uploads of all generations, the last one first.
+func (o *operator) recent() []uploader.Done {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.sum() // what has ended is in done
+	all := o.done
+	for _, g := range o.living {
+		all = latest(all, g.pool.Recent())
+	}
+	return all
+}
+
+// transfers are what is on its way, the oldest first: also of generations that let their
+// last uploads finish.
+func (o *operator) transfers() (all []uploader.Transfer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, g := range o.living {
+		all = append(all, g.pool.Transfers()...)
+	}
+	slices.SortStableFunc(all, func(a, b uploader.Transfer) int { return a.Began.Compare(b.Began) })
 	return all
 }
 
@@ -222,10 +257,10 @@ func (o *operator) look(ctx context.Context) (*control.Status, error) {
 	if todo > 0 && wait == "" {
 		s.Uploads.ETA = eta(todo, todoBytes, s.Uploads.FilesPerSecond, s.Uploads.BytesPerSecond)
 	}
-	for _, t := range g.pool.Transfers() {
+	for _, t := range o.transfers() {
 		s.Transfers = append(s.Transfers, control.Transfer{RootID: t.RootID, Path: display(t.Path), Remote: t.Remote, Size: t.Size, Sent: t.Sent, Began: t.Began})
 	}
-	for _, u := range g.pool.Recent() {
+	for _, u := range o.recent() {
 		root := g.root(u.RootID)
 		private := root == nil || root.private(u.Path)
 		s.Recent = append(s.Recent, control.Upload{Private: private, RootID: u.RootID, Path: display(u.Path), FileID: u.FileID, RemotePath: u.RemotePath, URL: u.URL, ThumbnailURL: u.ThumbnailURL,

@@ -148,7 +148,7 @@ func (o *operator) picture(fileID string) (*os.File, string, error) {
 	if g == nil {
 		return nil, "", errStarting
 	}
-	for _, u := range g.pool.Recent() {
+	for _, u := range o.recent() {
 		root := g.root(u.RootID)
 		if u.FileID != fileID || root == nil || root.private(u.Path) {
 			continue

@@ -131,6 +131,18 @@ func (b *browser) shot(name string) {
 	}
 }
 
+// drawn waits until all thumbnails that can be seen are drawn.
+func (b *browser) drawn() {
+	b.Helper()
+	waitFor(b.T, "thumbnails are drawn", func() bool {
+		return eval[bool](b, `(() => {
+			const seen = [...document.querySelectorAll("#recent img")].filter((i) => i.checkVisibility());
+			for (const i of seen) i.loading = "eager";
+			return seen.length > 3 && seen.every((i) => i.naturalWidth > 0);
+		})()`)
+	})
+}
+
 // accessible runs axe over the page as it is.
 func (b *browser) accessible(what string) {
 	b.Helper()
@@ -194,7 +206,7 @@ func TestThePageInABrowser(t *testing.T) {
 	b := newBrowser(t)
 	r := pageRig(t, 10_000)
 	broken := emulator.Fault{Endpoint: "upload", Path: "broken", Action: emulator.ActionStatus, Status: 400, Message: "Invalid file."}
-	slow := emulator.Fault{Endpoint: "upload", Latency: emulator.Duration(10 * time.Millisecond)}
+	slow := emulator.Fault{Endpoint: "upload", Latency: emulator.Duration(20 * time.Millisecond)} // so that much is to go while it is looked at
 	r.library.server.SetFaults(emulator.Faults{Rules: []emulator.Fault{broken, slow}})
 	d := r.start()
 	waitFor(t, "some are uploaded", func() bool { return r.status().Uploads.Uploaded > 100 })
@@ -224,6 +236,7 @@ func TestThePageInABrowser(t *testing.T) {
 	b.shows("#no-transfers", "Nothing is being sent")
 	b.click("Resume all roots")
 	b.shows("#state", "Syncing")
+	r.library.server.SetFaults(emulator.Faults{Rules: []emulator.Fault{broken}})
 
 	b.shows("#classes", "file (60)")
 	b.shows("#failing", "Invalid file.")
@@ -235,7 +248,7 @@ func TestThePageInABrowser(t *testing.T) {
 	b.click("Previous")
 	b.shows("#failing", "2026/broken/IMG_00.jpg")
 	broken.Path = "broken/IMG_0"
-	r.library.server.SetFaults(emulator.Faults{Rules: []emulator.Fault{broken, slow}})
+	r.library.server.SetFaults(emulator.Faults{Rules: []emulator.Fault{broken}})
 	b.click("Ignore 2026/broken/IMG_01.jpg")
 	b.hides("#failing", "2026/broken/IMG_01.jpg")
 	if told := r.iksync("why", "--config", r.config, filepath.Join(r.tree(), "2026/broken/IMG_01.jpg")); !strings.Contains(told, "left out") {
@@ -261,9 +274,7 @@ func TestThePageInABrowser(t *testing.T) {
 
 	r.pictures()
 	b.shows("#recent", ".png")
-	waitFor(t, "thumbnails are drawn", func() bool {
-		return eval[int](b, `[...document.querySelectorAll("#recent img")].filter((i) => i.naturalWidth > 0).length`) > 3
-	})
+	b.drawn()
 	b.shows("#state", "files")
 	b.accessible("light")
 	b.shot("light")

@@ -99,7 +99,7 @@ func TestTheStatusCountsAcrossReloads(t *testing.T) {
 	if s.Uploads.Workers != 3 || s.Uploads.UploadedBytes == 0 || s.Uploads.LastSuccess.IsZero() || time.Since(s.Uploads.LastSuccess) > time.Minute {
 		t.Errorf("the uploads are %+v", s.Uploads)
 	}
-	if len(s.Recent) != 15 || !strings.HasPrefix(s.Recent[0].Path, "b/") || s.Recent[0].FileID == "" {
+	if len(s.Recent) != 35 || !strings.HasPrefix(s.Recent[0].Path, "b/") || !strings.HasPrefix(s.Recent[34].Path, "a/") || s.Recent[0].FileID == "" {
 		t.Errorf("the recent ones are %+v", s.Recent)
 	}
 	d.stop()
@@ -108,6 +108,24 @@ func TestTheStatusCountsAcrossReloads(t *testing.T) {
 			t.Errorf("without a daemon it tells\n%s", told)
 		}
 	}
+}
+
+// What was on its way when the configuration was read again is told until it has come.
+func TestWhatIsOnItsWayIsToldAcrossAReload(t *testing.T) {
+	t.Parallel()
+	r := newRunRig(t, emulator.Options{})
+	r.library.hold(0)
+	r.write("slow.jpg")
+	d := r.start()
+	r.came(1)
+	r.reload(d)
+	if s := r.status(); len(s.Transfers) != 1 || s.Transfers[0].Path != "slow.jpg" || s.Uploads.InFlight != 1 {
+		t.Errorf("on their way are %+v", s.Transfers)
+	}
+	r.library.release()
+	r.inStep()
+	waitFor(t, "nothing is on its way", func() bool { return len(r.status().Transfers) == 0 })
+	d.stop()
 }
 
 // reload reloads the daemon and waits for it.

@@ -12,9 +12,10 @@ import (
 const (
 	// tellEvery is how often a page is told how all stands.
 	tellEvery = time.Second
-	// The throughput is told in so many bins, each of a span between these: the last hour,
-	// or what has been of it.
+	// The throughput is told in up to so many bins, each of a span between these: the last
+	// hour, or what has been of it.
 	bins     = 120
+	fewest   = 24
 	leastBin = 5 * time.Second
 	mostBin  = 30 * time.Second
 )
@@ -111,14 +112,16 @@ type throughput struct {
 
 // binned adds points up in bins that end now.
 func binned(points []control.Point, now time.Time) throughput {
-	span := leastBin
+	span, n := leastBin, fewest
 	if len(points) > 0 {
-		span = min(max(span, now.Sub(points[0].At)/(bins-1)), mostBin)
+		age := now.Sub(points[0].At)
+		span = min(max(span, age/(bins-1)), mostBin)
+		n = min(max(n, int(age/span)+1), bins)
 	}
-	t := throughput{Seconds: span.Seconds(), Bins: make([]bin, bins)}
+	t := throughput{Seconds: span.Seconds(), Bins: make([]bin, n)}
 	for _, p := range points {
-		i := bins - 1 - int(now.Sub(p.At)/span)
-		if i < 0 || i >= bins {
+		i := n - 1 - int(now.Sub(p.At)/span)
+		if i < 0 || i >= n {
 			continue
 		}
 		t.Bins[i].Files += p.Files

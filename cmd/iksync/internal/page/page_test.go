@@ -345,13 +345,13 @@ func TestBinsAddUp(t *testing.T) {
 	for i := range 720 {
 		points = append(points, control.Point{At: now.Add(time.Duration(i-719) * 5 * time.Second), Seconds: 5, Files: 1, Bytes: 10})
 	}
-	for n, want := range map[int]float64{0: 5, 2: 5, 720: 30} {
+	for n, want := range map[int]float64{0: 5, 2: 5, 60: 5, 720: 30} {
 		got := binned(points[720-n:], now)
 		var files int64
 		for _, b := range got.Bins {
 			files += b.Files
 		}
-		if len(got.Bins) != bins || files != int64(n) || got.Seconds < want-1 || got.Seconds > want+1 {
+		if len(got.Bins) != min(max(n, fewest), bins) || files != int64(n) || got.Seconds < want-1 || got.Seconds > want+1 {
 			t.Errorf("%d points: %d files in %d bins of %v s", n, files, len(got.Bins), got.Seconds)
 		}
 	}

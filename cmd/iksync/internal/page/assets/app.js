@@ -54,7 +54,7 @@ function button(label, name, act) {
   return b;
 }
 
-const hears = { hello, status: show, throughput: (t) => chart($("chart"), $("chart-text"), t.bins, t.seconds), trouble: (why) => lost(`iksync can't say how it stands: ${why}`) };
+const hears = { hello, status: show, throughput: (t) => chart($("chart"), { top: $("chart-top"), begin: $("chart-begin"), words: $("chart-text") }, t.bins, t.seconds), trouble: (why) => lost(`iksync can't say how it stands: ${why}`) };
 
 // listen reads the stream of events until it ends.
 async function listen() {
@@ -146,7 +146,8 @@ function show(s) {
     ["Files", number(total((r) => r.files))],
     ["To go", backlog ? `${count(backlog, "file")}, ${size(total((r) => r.backlog_bytes))}` : "nothing"],
     ["Time left", backlog && u.eta_seconds !== undefined ? `about ${span(u.eta_seconds)}` : ""],
-    ["Oldest waits since", oldest ? ago(oldest, now).replace(" ago", "") : ""],
+    ["Oldest waits for", oldest ? span((now - new Date(oldest)) / 1000) : ""],
+    ["Failing", failing ? count(failing, "file") : ""],
     ["Settling", total((r) => r.settling) ? count(total((r) => r.settling), "file") : ""],
     ["Rate", `${size(u.bytes_per_second)}/s, ${u.files_per_second < 10 ? u.files_per_second.toFixed(1) : number(u.files_per_second)} files/s` + (u.limit ? ` (limit ${size(u.limit)}/s)` : "")],
     ["Uploads at once", `${u.in_flight} of ${u.window}` + (u.window < u.workers ? `, reduced from ${u.workers}` : "")],
@@ -200,7 +201,7 @@ function updateRoot(li, r, now) {
   figures(dl, [
     ["Files", `${number(r.files)}, ${size(r.bytes)}`],
     ["To go", r.backlog ? `${number(r.backlog)}, ${size(r.backlog_bytes)}` : "nothing"],
-    ["Waiting for", known(r.oldest_pending) && r.backlog ? span((now - new Date(r.oldest_pending)) / 1000) : ""],
+    ["Oldest waits for", known(r.oldest_pending) && r.backlog ? span((now - new Date(r.oldest_pending)) / 1000) : ""],
     ["Settling", r.settling ? number(r.settling) : ""],
     ["Failing", sum(r.failing) ? number(sum(r.failing)) : ""],
     ["Not taken", sum(r.skipped) ? number(sum(r.skipped)) : ""],
@@ -232,8 +233,9 @@ function warnings(s) {
 
 function transfers(s, now) {
   $("no-transfers").hidden = s.transfers.length > 0;
+  $("transfers").hidden = s.transfers.length === 0;
   list($("transfers"), s.transfers, (t) => `${t.root_id} ${t.path}`,
-    (t) => el("li", {}, el("span", { class: "what" }, t.path), el("span", { class: "quiet" }), el("progress", { "aria-label": `Sent of ${t.path}` })),
+    (t) => el("li", {}, el("span", { class: "what", title: t.path }, t.path), el("span", { class: "quiet" }), el("progress", { "aria-label": `Sent of ${t.path}` })),
     (li, t) => {
       text(li.children[1], `${size(t.sent)} of ${size(t.size)}, ${span((now - new Date(t.began)) / 1000)}`);
       li.children[2].max = Math.max(t.size, 1);
@@ -243,7 +245,7 @@ function transfers(s, now) {
 
 function recent(s, now) {
   $("no-recent").hidden = s.recent.length > 0;
-  list($("recent"), s.recent.slice(0, 18), (u) => `${u.file_id} ${u.at}`, (u) => {
+  list($("recent"), s.recent.slice(0, 14), (u) => `${u.file_id} ${u.at}`, (u) => {
     const frame = el("div", { class: "frame", "aria-hidden": "true" });
     const sign = () => frame.replaceChildren(u.private ? "private" : /\.(\w{1,5})$/.exec(u.path)?.[1] ?? "file");
     if (u.thumbnail) frame.append(el("img", { src: u.thumbnail, alt: "", loading: "lazy", onerror: sign }));
@@ -319,7 +321,7 @@ async function loadFailures() {
 function makeFailing(f) {
   const at = { root: f.root, key: f.key };
   return el("li", {},
-    el("div", { class: "what" }, el("button", { type: "button", class: "link", onclick: () => story(at, f.path) }, f.path), el("div", { class: "quiet" })),
+    el("div", { class: "what" }, el("button", { type: "button", class: "link", onclick: () => story(at, f.path) }, f.path), el("div"), el("div", { class: "quiet small" })),
     el("div", { class: "do" },
       button("Retry", `Retry ${f.path}`, (b) => act(b, "retry", { at }, (n) => (n ? `${f.path} is tried again.` : `${f.path} is not failing any more.`))),
       button("Ignore", `Ignore ${f.path}`, (b) => act(b, "ignore", at, `${f.path} is left out, until “iksync ignore --undo”.`))));
@@ -327,8 +329,9 @@ function makeFailing(f) {
 
 function updateFailing(li, f) {
   const next = f.now ? "is being tried now" : known(f.next) ? (new Date(f.next) > new Date() ? `next try ${clock(f.next)}` : "is tried next") : "given up, until it changes or you retry";
-  text(li.firstElementChild.lastElementChild,
-    `${f.class}: ${f.reason}` + (f.request_id ? ` (request id ${f.request_id})` : "") + `; ${count(f.attempts, "attempt")}, ${next}`);
+  const [, reason, more] = li.firstElementChild.children;
+  text(reason, f.reason);
+  text(more, [f.class, count(f.attempts, "attempt"), next, f.request_id && `request id ${f.request_id}`].filter(Boolean).join(" · "));
 }
 
 $("previous").addEventListener("click", () => {

@@ -74,19 +74,22 @@ const svg = (tag, attributes) => {
   return e;
 };
 
-// chart draws the throughput, and says it in words.
-export function chart(picture, caption, bins, binSeconds) {
-  const top = Math.max(...bins.map((b) => b.bytes), 1);
-  const x = (i) => (600 * i) / (bins.length - 1);
-  const y = (b) => 118 - (112 * b.bytes) / top;
-  const line = bins.map((b, i) => `${i ? "L" : "M"}${x(i).toFixed(1)} ${y(b).toFixed(1)}`).join("");
-  const parts = [svg("path", { class: "area", d: `${line}L600 120L0 120Z` }), svg("path", { class: "line", d: line })];
+// chart draws what was sent in each bin, and says it in words.
+export function chart(picture, at, bins, seconds) {
+  const top = Math.max(...bins.map((b) => b.bytes));
+  const wide = 600 / bins.length;
+  const bar = (i, height, name) => svg("rect", { class: name, x: (i * wide).toFixed(2), y: (100 - height).toFixed(2), width: (wide * 0.8).toFixed(2), height: height.toFixed(2) });
+  const parts = [];
   bins.forEach((b, i) => {
-    if (b.failed) parts.push(svg("path", { class: "mark", d: `M${x(i).toFixed(1)} 120v-6` }));
+    if (b.bytes) parts.push(bar(i, Math.max((100 * b.bytes) / top, 1), "sent"));
+    if (b.failed) parts.push(bar(i, 6, "failed"));
   });
   picture.replaceChildren(...parts);
   const sum = (of) => bins.reduce((n, b) => n + b[of], 0);
   const failed = sum("failed");
-  text(caption, `The last ${span(binSeconds * bins.length)}: ${count(sum("files"), "file")}, ${size(sum("bytes"))}, at most ${size(top / binSeconds)}/s` +
-    (failed ? `; ${count(failed, "attempt")} did not succeed (marked)` : ""));
+  const most = `${size(top / seconds)}/s`;
+  text(at.top, top ? most : "");
+  text(at.begin, `${span(seconds * bins.length)} ago`);
+  text(at.words, `The last ${span(seconds * bins.length)}: ${count(sum("files"), "file")}, ${size(sum("bytes"))}` + (top ? `, at most ${most}` : "") +
+    (failed ? `; ${count(failed, "attempt")} did not succeed (red)` : ""));
 }
