@@ -24,7 +24,7 @@ func (tx *Tx) Exec(query string, args ...any) error {
 
 // ExecRows runs a statement and returns how many rows it changed.
 func (tx *Tx) ExecRows(query string, args ...any) (int64, error) {
-	stmt, err := tx.prepare(query)
+	stmt, err := tx.prepare(query, args)
 	if err != nil {
 		return 0, err
 	}
@@ -37,7 +37,7 @@ func (tx *Tx) ExecRows(query string, args ...any) (int64, error) {
 
 // QueryRow runs a query that gives one row at most.
 func (tx *Tx) QueryRow(query string, args ...any) *Row {
-	stmt, err := tx.prepare(query)
+	stmt, err := tx.prepare(query, args)
 	if err != nil {
 		return &Row{err: err}
 	}
@@ -46,14 +46,18 @@ func (tx *Tx) QueryRow(query string, args ...any) *Row {
 
 // Query runs a query. The caller closes the rows before the next statement.
 func (tx *Tx) Query(query string, args ...any) (*sql.Rows, error) {
-	stmt, err := tx.prepare(query)
+	stmt, err := tx.prepare(query, args)
 	if err != nil {
 		return nil, err
 	}
 	return stmt.QueryContext(context.Background(), args...)
 }
 
-func (tx *Tx) prepare(query string) (*sql.Stmt, error) {
+// prepare gives the statement of a query, which is about to be run with args.
+func (tx *Tx) prepare(query string, args []any) (*sql.Stmt, error) {
+	if tx.w.told != nil {
+		tx.w.told(query, args)
+	}
 	if stmt, ok := tx.w.stmts[query]; ok {
 		return stmt, nil
 	}

@@ -54,9 +54,10 @@ type writer struct {
 	mu     sync.RWMutex // guards closed against sends after it
 	closed bool
 
-	patient atomic.Bool           // wait while the file can't be written
-	trouble atomic.Pointer[error] // why it waits; nil when it does not
-	hurry   chan struct{}         // ends a wait
+	patient atomic.Bool                    // wait while the file can't be written
+	trouble atomic.Pointer[error]          // why it waits; nil when it does not
+	hurry   chan struct{}                  // ends a wait
+	told    func(query string, args []any) // for tests: what is about to be run; nil tells nobody
 
 	// Owned by the loop:
 	stmts       map[string]*sql.Stmt // prepared once, by text
@@ -363,7 +364,11 @@ func (w *writer) setSynchronous(d Durability) error {
 	if d == Relaxed {
 		mode = "NORMAL"
 	}
-	if _, err := w.conn.ExecContext(context.Background(), "PRAGMA synchronous = "+mode); err != nil {
+	pragma := "PRAGMA synchronous = " + mode
+	if w.told != nil {
+		w.told(pragma, nil)
+	}
+	if _, err := w.conn.ExecContext(context.Background(), pragma); err != nil {
 		return fmt.Errorf("set synchronous=%s: %w", mode, err)
 	}
 	w.synchronous = d
