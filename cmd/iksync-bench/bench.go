@@ -26,7 +26,7 @@ type row struct {
 // table lists the rows, with their corpora scaled.
 func table(scale float64) []row {
 	n := func(full int) int { return max(1, int(float64(full)*scale)) }
-	rows := uploadRows(n)
+	rows := uploadRows(n, scale)
 	samples := min(400, max(20, 10*n(400)))
 	rows = append(rows, stillRow(n(20_000), n(1_000_000)), firstRow(samples, n(1_000_000)), hugeRow(n(10_000_000)), idleRow(n(1_000_000), n(100_000), scale),
 		reactRow(samples, n(100), n(100_000)), queueRow(n(20_000)), renameRow(n(10_000), n(1_000_000)))

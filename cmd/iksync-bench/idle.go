@@ -11,7 +11,7 @@ import (
 )
 
 func idleRow(files, dirs int, scale float64) row {
-	long := max(2*time.Second, time.Duration(min(1, scale)*float64(time.Minute)))
+	long := max(time.Second, time.Duration(min(1, scale)*float64(time.Minute)))
 	return row{
 		name: "idle", goal: "< 0.1 % CPU, <= 64 MB", takes: "4 min, 2.5 GB",
 		text: fmt.Sprintf("daemon on %s files in %s directories, in step, for %v after its first scan", count(files), count(dirs), long),

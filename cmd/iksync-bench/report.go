@@ -62,6 +62,9 @@ func newReport(out io.Writer, file string) (*report, error) {
 	}
 	r.file, r.text = f, bufio.NewWriter(f)
 	fmt.Fprintf(r.text, "goos: %s\ngoarch: %s\npkg: iksync/cmd/iksync-bench\n", runtime.GOOS, runtime.GOARCH)
+	for _, unit := range []string{"files/s", "jobs/s", "uploads/s", "records-made/s"} {
+		fmt.Fprintf(r.text, "Unit %s better=higher\n", unit)
+	}
 	return r, nil
 }
 

@@ -23,7 +23,7 @@ type corpus struct {
 	latency time.Duration // of each request
 }
 
-func uploadRows(n func(int) int) []row {
+func uploadRows(n func(int) int, scale float64) []row {
 	uploads := func(name, what, goal, takes string, c corpus) row {
 		return row{name: name, goal: goal, takes: takes, text: fmt.Sprintf("%s x %s", count(c.files), what), prepare: func(ctx context.Context, b *bench, dir string) (func(context.Context) ([]result, error), error) {
 			tree := filepath.Join(dir, "corpus")
@@ -33,10 +33,11 @@ func uploadRows(n func(int) int) []row {
 			return func(ctx context.Context) ([]result, error) { return b.uploads(ctx, dir, tree, c) }, nil
 		}}
 	}
+	big := max(1<<20, int64(min(1, 10*scale)*(500<<20))) // a smoke run has small ones
 	return []row{
 		uploads("small", "2 KB, no latency", "<= 1.10 x floor, <= 1.5 x its CPU, one request a file", "10 s", corpus{files: n(20_000), size: 2 << 10}),
 		uploads("latency", "200 KB, 100 ms a call", "<= 1.05 x floor", "30 s, 400 MB", corpus{files: n(2_000), size: 200 << 10, latency: 100 * time.Millisecond}),
-		uploads("large", "500 MB, sparse", "<= 1.02 x floor, memory flat, hash included", "30 s", corpus{files: n(20), size: 500 << 20, sparse: true}),
+		uploads("large", fmt.Sprintf("%d MB, sparse", big>>20), "<= 1.02 x floor, memory flat, hash included", "30 s", corpus{files: n(20), size: big, sparse: true}),
 	}
 }
 
