@@ -126,7 +126,12 @@ func TestTheMetrics(t *testing.T) {
 	r.iksync("resume", "--config", r.config)
 	r.set("workers", "3")
 	r.reload(d)
-	if _, after := r.scrape(); after["iksync_uploads_total"] != "20" || after[`iksync_api_requests_total{endpoint="upload",status="200"}`] != "20" || after["iksync_upload_workers"] != "3" {
+	var after map[string]string
+	waitFor(t, "the metrics are those of the new configuration", func() bool {
+		_, after = r.scrape()
+		return after["iksync_upload_workers"] == "3"
+	})
+	if after["iksync_uploads_total"] != "20" || after[`iksync_api_requests_total{endpoint="upload",status="200"}`] != "20" {
 		t.Errorf("after a reload: %v", after)
 	}
 	d.stop()
