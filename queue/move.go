@@ -25,12 +25,14 @@ type Move struct {
 	// NotBefore is when it may be tried again.
 	NotBefore time.Time
 	Donor     *state.File
+
+	gen int64 // of the job: what is decided of an earlier change says nothing of a later one
 }
 
 // Place is where the file is by now.
 func (m *Move) Place() Place { return Place{m.RootID, m.Path} }
 
-const moveColumns = `j.id, j.root_id, j.path, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino, j.remote_path, j.attempts, j.not_before, j.donor`
+const moveColumns = `j.id, j.root_id, j.path, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino, j.remote_path, j.attempts, j.not_before, j.donor, j.gen`
 
 // Undecided returns a move of which nobody has looked yet whether it is one of a
 // whole directory; nil when there is none. next is then when the earliest backoff
@@ -102,7 +104,7 @@ func oneMove(tx *state.Tx, query string, args ...any) (*Move, error) {
 	var dev, ino, donor, notBefore int64
 	var remote sql.NullString
 	err := tx.QueryRow(query, args...).Scan(&m.JobID, &m.RootID, &path, &m.Stat.Size, &m.Stat.MtimeNs, &m.Stat.CtimeNs, &dev, &ino,
-		&remote, &m.Attempts, &notBefore, &donor)
+		&remote, &m.Attempts, &notBefore, &donor, &m.gen)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -118,7 +120,8 @@ func oneMove(tx *state.Tx, query string, args ...any) (*Move, error) {
 	return &m, err
 }
 
-// ToUpload makes a move an upload like any other: it is none, or can't be done.
+// ToUpload makes a move an upload like any other: it is none, or can't be done. A
+// change that came since the move was read leaves it as it is.
 func (q *Queue) ToUpload(ctx context.Context, m *Move) error {
 	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		// The remote path may be the donor's, which is nobody else's now.
@@ -130,7 +133,7 @@ func (q *Queue) ToUpload(ctx context.Context, m *Move) error {
 			return err
 		}
 		return tx.Exec(`UPDATE jobs SET move = 0, donor = NULL, not_before = 0, attempts = 0, class = '', reason = '', request_id = '', remote_path = ?
-			WHERE id = ? AND move <> 0 AND leased = 0`, remote, m.JobID)
+			WHERE id = ? AND gen = ? AND move <> 0 AND leased = 0`, remote, m.JobID, m.gen)
 	})
 	if err != nil {
 		return fmt.Errorf("queue the upload of %q: %w", m.Path, err)
@@ -143,7 +146,7 @@ func (q *Queue) ToUpload(ctx context.Context, m *Move) error {
 // the other, moves of single files.
 func (q *Queue) Decide(ctx context.Context, m *Move) error {
 	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
-		if err := tx.Exec(`UPDATE jobs SET move = 2 WHERE id = ? AND move = 1`, m.JobID); err != nil {
+		if err := tx.Exec(`UPDATE jobs SET move = 2 WHERE id = ? AND gen = ? AND move = 1`, m.JobID, m.gen); err != nil {
 			return err
 		}
 		if err := failpoint.Hit(failpoint.DecideCommit); err != nil {

@@ -303,3 +303,21 @@ func TestAnAssetIsNotPlacedWhereAnotherRecordIs(t *testing.T) {
 		t.Errorf("it ended with %v", err)
 	}
 }
+
+func TestWhatIsDecidedOfAnEarlierChangeLeavesALaterOneAsItIs(t *testing.T) {
+	t.Parallel()
+	f := recorded(t, "a", "b")
+	f.enqueue(f.renamed("a", "c", sameInode))
+	stale := f.undecided()
+	f.enqueue(f.renamed("b", "c", sameInode)) // another file is there by now, that was moved as well
+	f.noErr(f.q.ToUpload(t.Context(), stale))
+	f.noErr(f.q.Decide(t.Context(), stale))
+	m := f.undecided()
+	if m == nil || m.Donor.Path != "b" {
+		t.Fatalf("the move is %+v", m)
+	}
+	f.noErr(f.q.ToUpload(t.Context(), m))
+	if m := f.undecided(); m != nil {
+		t.Errorf("a move is left: %+v", m)
+	}
+}
