@@ -34,14 +34,10 @@ func (m *mover) move(ctx context.Context, mv *queue.Move) error {
 	for _, mv := range chain {
 		m.was[mv.JobID] = mv.Donor.RemotePath
 	}
-	if cycle {
-		// One steps aside, under a name that is its own.
-		first := chain[0].Donor
-		if err := m.bring(ctx, first, aside(first, first.RemotePath)); err != nil {
-			return m.failed(ctx, chain, 0, err)
-		}
-	}
 	for i := len(chain) - 1; i >= 0; i-- {
+		if n, err := m.makeRoom(ctx, chain, i); err != nil {
+			return m.failed(ctx, chain, n, err)
+		}
 		if err := m.bring(ctx, chain[i].Donor, chain[i].Remote); err != nil {
 			return m.failed(ctx, chain, i, err)
 		}
@@ -55,6 +51,23 @@ func (m *mover) move(ctx context.Context, mv *queue.Move) error {
 		return m.relabel(ctx, chain...)
 	}
 	return nil
+}
+
+// makeRoom lets the asset that is where that of the n-th move is to go step aside, under
+// a name that is its own, if it is of one of the moves before, which are done after it:
+// where they go round, or where a broken-off attempt has left it. An error is of the
+// move that it returns.
+func (m *mover) makeRoom(ctx context.Context, chain []*queue.Move, n int) (int, error) {
+	owner, err := m.p.db.RemoteOwner(ctx, chain[n].Remote)
+	if err != nil || owner == nil {
+		return n, err
+	}
+	for i, mv := range chain[:n] {
+		if mv.Donor.ID == owner.ID {
+			return i, m.bring(ctx, mv.Donor, aside(mv.Donor, owner.RemotePath))
+		}
+	}
+	return n, nil
 }
 
 // aside is a remote path beside another that is a record's own.
