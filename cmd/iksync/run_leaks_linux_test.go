@@ -138,9 +138,9 @@ func TestADaysChurnLeavesNothingBehind(t *testing.T) {
 	r := newRunRig(t, emulator.Options{Discard: true, Behaviour: emulator.Behaviour{VersionLimitDrops: true}})
 	hours, err := time.ParseDuration(os.Getenv("IKSYNC_CHURN"))
 	long, places := err == nil, always
+	r.set("imagekit", "{writes_per_second: 1000, reads_per_second: 1000}")
 	if long {
 		places = 3
-		r.set("imagekit", "{writes_per_second: 1000, reads_per_second: 1000}")
 	}
 	d := r.start()
 	began := time.Now()
@@ -220,7 +220,7 @@ func TestWatcherAndPoolLeaveNoGoroutines(t *testing.T) {
 	defer client.Close()
 	limits := watcher.Limits{}
 	q := newQueue(db)
-	for round := range 6 {
+	for round := range 4 {
 		ctx, cancel := context.WithCancel(t.Context())
 		w := watcher.NewWatcher(q, watcher.WatchOptions{
 			Options: watcher.Options{

@@ -38,6 +38,7 @@ import (
 var update = flag.Bool("update", false, "write the golden outputs of the scripts anew")
 
 func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "4") // they wait for most of their time; the command line still has the last word
 	testscript.Main(m, map[string]func(){"iksync": main})
 }
 
@@ -45,6 +46,7 @@ func TestMain(m *testing.M) {
 // file, and what the program says in it. Beside testscript's own commands they
 // have those of scriptCommands.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       *update,
