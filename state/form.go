@@ -70,6 +70,7 @@ func formOf(f *File) (form, bool) {
 	if base, ok := strings.CutSuffix(f.ThumbnailURL, f.RemotePath); ok && m.thumbnail {
 		m.thumbnailBase = base
 	}
+	body = bytes.Clone(body)
 	body = tokenize(body, `"fileId"`, f.FileID, tokenFileID)
 	body = tokenize(body, `"id"`, f.VersionID, tokenVersion)
 	body = tokenize(body, `"name"`, f.Name, tokenName)
@@ -83,22 +84,23 @@ func formOf(f *File) (form, bool) {
 	return m, bytes.Equal(m.fill(f), f.Response)
 }
 
-// tokenize puts a token in place of a key's value, if that is the given text.
+// tokenize puts a token in place of a key's value, if that is the given text. It changes
+// body, as do the following.
 func tokenize(body []byte, key, value string, token byte) []byte {
 	if value == "" {
 		return body
 	}
-	return replaceValue(body, key, `"`+value+`"`, []byte{'"', token, '"'})
+	return replaceValue(body, key, `"`+value+`"`, string([]byte{'"', token, '"'}))
 }
 
 func tokenizeNumber(body []byte, key string, value int64, token byte) []byte {
-	return replaceValue(body, key, strconv.FormatInt(value, 10), []byte{token})
+	return replaceValue(body, key, strconv.FormatInt(value, 10), string([]byte{token}))
 }
 
-// replaceValue replaces the value of the first such key that has it.
-func replaceValue(body []byte, key, value string, by []byte) []byte {
-	from := 0
-	for {
+// replaceValue replaces the value of the first such key that has it by what is no
+// longer.
+func replaceValue(body []byte, key, value, by string) []byte {
+	for from := 0; ; {
 		i := bytes.Index(body[from:], []byte(key))
 		if i < 0 {
 			return body
@@ -109,13 +111,9 @@ func replaceValue(body []byte, key, value string, by []byte) []byte {
 			continue
 		}
 		after, ok := bytes.CutPrefix(rest, []byte(value))
-		if !ok || len(after) == 0 || after[0] != ',' && after[0] != '}' {
-			continue
+		if ok && len(after) > 0 && (after[0] == ',' || after[0] == '}') {
+			return append(append(body[:from+1], by...), after...)
 		}
-		out := make([]byte, 0, len(body))
-		out = append(out, body[:from+1]...)
-		out = append(out, by...)
-		return append(out, after...)
 	}
 }
 
