@@ -31,6 +31,20 @@ func (q *Queue) Claim(ctx context.Context, roots []int64, n int, lease time.Dura
 // the backlog while there is one, so that new files can't starve it, and at most
 // big of them are of big files.
 func (q *Queue) ClaimMixed(ctx context.Context, roots []int64, n, big int, lease time.Duration) (jobs []Job, next time.Time, err error) {
+	return q.claim(ctx, roots, n, lease, func(tx *state.Tx, roots string, now time.Time) ([]Job, error) {
+		return mixed(tx, roots, n, big, now)
+	})
+}
+
+// ClaimFresh is ClaimMixed for new files alone, those of a priority above 0.
+func (q *Queue) ClaimFresh(ctx context.Context, roots []int64, n, big int, lease time.Duration) (jobs []Job, err error) {
+	jobs, _, err = q.claim(ctx, roots, n, lease, func(tx *state.Tx, roots string, now time.Time) ([]Job, error) {
+		return taking{tx: tx, roots: roots, big: big, now: now}.take(nil, fresh, n)
+	})
+	return jobs, err
+}
+
+func (q *Queue) claim(ctx context.Context, roots []int64, n int, lease time.Duration, pick func(tx *state.Tx, roots string, now time.Time) ([]Job, error)) (jobs []Job, next time.Time, err error) {
 	ids, err := json.Marshal(roots)
 	if err != nil || n <= 0 {
 		return nil, time.Time{}, errors.Join(err)
@@ -40,7 +54,7 @@ func (q *Queue) ClaimMixed(ctx context.Context, roots []int64, n, big int, lease
 		now := q.now()
 		jobs, next = nil, time.Time{}
 		var err error
-		if jobs, err = mixed(tx, string(ids), n, big, now); err != nil {
+		if jobs, err = pick(tx, string(ids), now); err != nil {
 			return err
 		}
 		if jobs, err = outOfTheWay(tx, jobs, now); err != nil {
@@ -266,40 +280,48 @@ func jobIDs(jobs []Job) string {
 
 // mixed picks up to n jobs from the two lanes, at most big of them of any size.
 func mixed(tx *state.Tx, roots string, n, big int, now time.Time) ([]Job, error) {
+	t := taking{tx: tx, roots: roots, big: big, now: now}
 	share := n / 4
-	var jobs []Job
-	pick := func(lane lane, most int, limit int64) error {
+	jobs, err := t.take(nil, fresh, n-share)
+	if err == nil {
+		jobs, err = t.take(jobs, backlog, n-len(jobs))
+	}
+	if err == nil && share > 0 && len(jobs) < n && len(jobs) >= n-share {
+		jobs, err = t.take(jobs, fresh, n-len(jobs))
+	}
+	return jobs, err
+}
+
+// taking picks ready jobs, of which at most big are of big files.
+type taking struct {
+	tx    *state.Tx
+	roots string
+	big   int
+	now   time.Time
+}
+
+// take adds up to most jobs of a lane to those that were picked before.
+func (t taking) take(jobs []Job, l lane, most int) ([]Job, error) {
+	pick := func(most int, limit int64) error {
 		if most <= 0 {
 			return nil
 		}
-		found, err := ready(tx, roots, lane, most, limit, jobs, now)
+		found, err := ready(t.tx, t.roots, l, most, limit, jobs, t.now)
 		jobs = append(jobs, found...)
 		return err
 	}
-	take := func(lane lane, most int) error {
-		room := big
-		for _, j := range jobs {
-			if j.Stat.Size >= BigFile {
-				room--
-			}
+	room := t.big
+	for _, j := range jobs {
+		if j.Stat.Size >= BigFile {
+			room--
 		}
-		before := len(jobs)
-		err := pick(lane, min(most, room), math.MaxInt64)
-		if rest := most - (len(jobs) - before); err == nil && rest > 0 && room < most {
-			err = pick(lane, rest, BigFile)
-		}
-		return err
 	}
-	if err := take(fresh, n-share); err != nil {
-		return nil, err
+	before := len(jobs)
+	err := pick(min(most, room), math.MaxInt64)
+	if rest := most - (len(jobs) - before); err == nil && rest > 0 && room < most {
+		err = pick(rest, BigFile)
 	}
-	if err := take(backlog, n-len(jobs)); err != nil {
-		return nil, err
-	}
-	if share > 0 && len(jobs) < n && len(jobs) >= n-share {
-		return jobs, take(fresh, n-len(jobs))
-	}
-	return jobs, nil
+	return jobs, err
 }
 
 // lane is what a job's priority makes of it: above 0 it is fresh.

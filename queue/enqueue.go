@@ -52,6 +52,9 @@ func (q *Queue) Enqueue(ctx context.Context, changes []Change) (Enqueued, error)
 		return Enqueued{}, err
 	}
 	if result.Queued > 0 {
+		if slices.ContainsFunc(changes, func(c Change) bool { return c.Priority > 0 }) {
+			q.fresh.Store(true)
+		}
 		q.notify()
 	}
 	return result, failpoint.Hit(failpoint.EnqueueAfter)

@@ -16,6 +16,7 @@ type Queue struct {
 	wake      chan struct{}
 	now       func() time.Time
 	ignoring  atomic.Bool // there are files that are left out
+	fresh     atomic.Bool // new files were queued since TakeFresh was asked
 
 	mu     sync.Mutex
 	paused map[int64]time.Time // until when, by root
@@ -29,6 +30,10 @@ func New(db *state.DB, alternate func(remote, path string, n int) string) *Queue
 
 // Wake returns a channel that receives after jobs became ready. One receiver.
 func (q *Queue) Wake() <-chan struct{} { return q.wake }
+
+// TakeFresh reports whether jobs of a priority above 0 were queued since it was asked
+// last.
+func (q *Queue) TakeFresh() bool { return q.fresh.Swap(false) }
 
 func (q *Queue) notify() {
 	select {

@@ -219,17 +219,20 @@ func (p *Pool) Run(ctx context.Context) error {
 		}
 	}
 	// Workers find their next job here while the dispatcher claims more.
-	jobs := make(chan queue.Job, ahead*p.o.Workers)
+	jobs := newHandout(p.o.Workers)
 	var group errgroup.Group
 	for range p.o.Workers {
 		group.Go(func() error {
-			for job := range jobs {
-				if len(jobs) < cap(jobs)/2 {
+			for {
+				job, ok := jobs.next()
+				if !ok {
+					return nil
+				}
+				if jobs.wantsMore() || jobs.wantsFresh() {
 					p.poke()
 				}
 				p.attempt(work, &job)
 			}
-			return nil
 		})
 	}
 	stopped := make(chan struct{})
@@ -247,11 +250,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	}
 
 	// Nothing more is handed out: what no worker has begun goes back.
-	close(jobs)
-	var unbegun []queue.Job
-	for job := range jobs {
-		unbegun = append(unbegun, job)
-	}
+	unbegun := jobs.close()
 	grace := time.AfterFunc(p.o.Grace, func() { abort(errShutdown) })
 	if p.failure() != nil {
 		abort(errShutdown)
@@ -288,7 +287,7 @@ func (p *Pool) flush() error {
 }
 
 // dispatch claims jobs and hands them to the workers until there is a reason to stop.
-func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
+func (p *Pool) dispatch(ctx context.Context, jobs *handout) {
 	timer := time.NewTimer(pollEvery)
 	defer timer.Stop()
 	noMoves := false // nor uploads that moves became
@@ -303,9 +302,12 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 		}
 		wait := p.gate.closedFor(time.Now())
 		if wait <= 0 {
-			free := cap(jobs) - len(jobs)
-			most := p.gate.room(free)
-			if free >= cap(jobs)/2 && most > 0 {
+			if err := p.claimFresh(jobs); err != nil {
+				p.fail(err)
+				return
+			}
+			free := jobs.room()
+			if most := p.gate.room(free); jobs.wantsMore() && most > 0 {
 				last := closing && p.inFlight() == 0
 				roots := p.open()
 				claimed, next, err := p.q.ClaimMixed(context.Background(), roots, most, p.bigRoom(), lease)
@@ -316,7 +318,7 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 				p.begin(claimed)
 				for _, job := range claimed {
 					p.gate.claimed(job.ID)
-					jobs <- job
+					jobs.ahead <- job
 				}
 				if len(claimed) > 0 {
 					noMoves = false
@@ -364,6 +366,30 @@ func (p *Pool) dispatch(ctx context.Context, jobs chan<- queue.Job) {
 		case <-timer.C:
 		}
 	}
+}
+
+// claimFresh claims new files that were queued since, for the workers that become
+// free first: what was claimed ahead may be of the backlog.
+func (p *Pool) claimFresh(jobs *handout) error {
+	if jobs.wantsMore() { // then the usual claim finds them
+		return nil
+	}
+	free := cap(jobs.fresh) - len(jobs.fresh)
+	most := p.gate.room(free)
+	if most <= 0 || !p.q.TakeFresh() && !jobs.wantsFresh() {
+		return nil
+	}
+	claimed, err := p.q.ClaimFresh(context.Background(), p.open(), most, p.bigRoom(), lease)
+	if err != nil {
+		return err
+	}
+	jobs.waiting.Store(len(claimed) == most)
+	p.begin(claimed)
+	for _, job := range claimed {
+		p.gate.claimed(job.ID)
+		jobs.fresh <- job
+	}
+	return nil
 }
 
 // movesLeft reports whether there are moves to do or being done.
