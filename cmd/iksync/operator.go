@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -44,6 +45,7 @@ type operator struct {
 	points  []control.Point
 	last    uploader.Stats // as of the last point
 	lastAt  time.Time
+	tidied  int64  // scans by the time that memory was given back
 	link    string // that opens the page
 	hooks   []*hooks.Told
 
@@ -138,6 +140,18 @@ func (o *operator) transfers() (all []uploader.Transfer) {
 	return all
 }
 
+// scanned counts the scans of the present generation; busy that one goes on.
+func (o *operator) scanned() (n int64, busy bool) {
+	if o.now == nil {
+		return 0, false
+	}
+	for _, w := range o.now.watchers {
+		s := w.Stats()
+		n, busy = n+s.Scans, busy || s.Scanning
+	}
+	return n, busy
+}
+
 // add adds up counters; what is no counter is b's.
 func add(a, b uploader.Stats) uploader.Stats {
 	sum := b
@@ -175,7 +189,15 @@ func (o *operator) sample(ctx context.Context) {
 				o.points = append(o.points[:0], o.points[len(o.points)-samples:]...)
 			}
 			o.last, o.lastAt = s, now
+			scans, busy := o.scanned()
+			tidy := scans != o.tidied && !busy && s.InFlight == 0
+			if tidy {
+				o.tidied = scans
+			}
 			o.mu.Unlock()
+			if tidy { // scans need more memory than waiting does, and a daemon waits for most of its life
+				debug.FreeOSMemory()
+			}
 		}
 	}
 }
