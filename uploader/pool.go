@@ -371,9 +371,6 @@ func (p *Pool) dispatch(ctx context.Context, jobs *handout) {
 // claimFresh claims new files that were queued since, for the workers that become
 // free first: what was claimed ahead may be of the backlog.
 func (p *Pool) claimFresh(jobs *handout) error {
-	if jobs.wantsMore() { // then the usual claim finds them
-		return nil
-	}
 	free := cap(jobs.fresh) - len(jobs.fresh)
 	most := p.gate.room(free)
 	if most <= 0 || !p.q.TakeFresh() && !jobs.wantsFresh() {

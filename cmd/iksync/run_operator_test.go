@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -162,5 +164,45 @@ func TestManyAskTheDaemonAtOnce(t *testing.T) {
 	}
 	asking.Wait()
 	r.inStep()
+	d.stop()
+}
+
+// With --watch the status comes again and again, also of another daemon after the first,
+// and of the state file while there is none, until it is interrupted.
+func TestTheStatusIsWatchedAcrossTheEndOfTheDaemon(t *testing.T) {
+	t.Parallel()
+	r := newRunRig(t, emulator.Options{})
+	r.write("a.jpg", "a")
+	d := r.start()
+	waitFor(t, "the file is uploaded", func() bool { return r.status().State == control.InStep })
+	cmd := r.command("iksync", []string{"status", "--watch", "--json", "--state", r.state})
+	out, err := cmd.StdoutPipe()
+	r.must(err)
+	r.must(cmd.Start())
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	running := func(want bool) {
+		t.Helper()
+		for lines.Scan() { // a daemon that ends is told for a moment
+			var s control.Status
+			if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
+				t.Fatalf("%v: %s", err, lines.Bytes())
+			}
+			if s.Running == want {
+				return
+			}
+		}
+		t.Fatalf("it ended: %v", lines.Err())
+	}
+	running(true)
+	running(true)
+	d.stop()
+	running(false)
+	d = r.start()
+	running(true)
+	r.must(cmd.Process.Signal(syscall.SIGINT))
+	for lines.Scan() {
+	}
+	r.must(cmd.Wait()) // exit code 0
 	d.stop()
 }
