@@ -41,6 +41,7 @@ func piped(t *testing.T, server func(net.Conn), call func(*Client) error) (took 
 	err = call(c)
 	took = time.Since(start)
 	c.Close()
+	synctest.Wait() // a connection dialled for a call that took another one is still coming
 	serving.Wait()
 	return took, err
 }
