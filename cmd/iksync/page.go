@@ -130,7 +130,7 @@ func (o *operator) setLink(link string) {
 }
 
 // errNoPage says that the page is not served.
-var errNoPage = errors.New("the daemon serves no page: write http: 127.0.0.1:7711 into its configuration and reload it (iksync run logs why when it can't)")
+var errNoPage = errors.New("no page is served: write http: 127.0.0.1:7711 into its configuration and reload it (iksync run logs why when it can't)")
 
 // pageLink is the link that opens the page with its token.
 func (o *operator) pageLink(context.Context) (string, error) {
