@@ -131,19 +131,28 @@ func (w *backlog) tell() (told []statement) {
 	return told[1 : len(told)-1]
 }
 
-// drain claims and completes all there is, and returns when it would survive a power cut.
+// drain claims and completes all there is, as a pool does: the next jobs are claimed
+// while these are worked on. It returns when all would survive a power cut.
 func (w *backlog) drain(db *state.DB) {
 	const claimed = 64
 	q := queue.New(db, nil)
 	outcomes := make(chan error, w.N)
 	done := func(err error) { outcomes <- err }
-	completed := 0
-	for completed < w.N {
-		jobs, _, err := q.Claim(w.Context(), []int64{w.root}, claimed, time.Hour)
-		w.must(err)
-		if len(jobs) == 0 {
-			w.Fatalf("%d jobs of %d were to be had", completed, w.N)
+	batches := make(chan []queue.Job, 1)
+	go func() {
+		defer close(batches)
+		for n := 0; n < w.N; {
+			jobs, _, err := q.Claim(w.Context(), []int64{w.root}, claimed, time.Hour)
+			if err != nil || len(jobs) == 0 {
+				w.Errorf("%d jobs of %d were to be had: %v", n, w.N, err)
+				return
+			}
+			n += len(jobs)
+			batches <- jobs
 		}
+	}()
+	completed := 0
+	for jobs := range batches {
 		for i := range jobs {
 			j := &jobs[i]
 			id := fmt.Sprintf("%024x", 1<<40+j.ID*2)
