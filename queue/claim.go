@@ -167,11 +167,7 @@ const (
 // can be moved there as a whole. So it does with those for folders that are being
 // moved or removed.
 func outOfTheWay(tx *state.Tx, jobs []Job, now time.Time) ([]Job, error) {
-	var undecided bool
-	if err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM jobs WHERE move = 1)`).Scan(&undecided); err != nil {
-		return nil, err
-	}
-	folders, err := foldersInWork(tx)
+	undecided, folders, err := movesInWork(tx)
 	if err != nil || !undecided && len(folders) == 0 {
 		return jobs, err
 	}
@@ -243,26 +239,30 @@ func seemsMoved(tx *state.Tx, at Place, now time.Time) (bool, error) {
 	return false, rows.Err()
 }
 
-// foldersInWork lists the folders of the library that are about to be moved or
-// removed, and those that they become.
-func foldersInWork(tx *state.Tx) ([]string, error) {
-	rows, err := tx.Query(`SELECT source, target FROM intents WHERE kind IN (2, 6)`)
+// movesInWork tells whether there are moves of which it is undecided what they belong
+// to, and lists the folders of the library that are about to be moved or removed, and
+// those that they become.
+func movesInWork(tx *state.Tx) (undecided bool, folders []string, err error) {
+	rows, err := tx.Query(`SELECT source, target FROM intents WHERE kind IN (2, 6) UNION ALL SELECT '', '' WHERE EXISTS (SELECT 1 FROM jobs WHERE move = 1)`)
 	if err != nil {
-		return nil, err
+		return false, nil, err
 	}
 	defer rows.Close()
-	var folders []string
 	for rows.Next() {
 		var source, target string
 		if err := rows.Scan(&source, &target); err != nil {
-			return nil, err
+			return false, nil, err
+		}
+		if source == "" {
+			undecided = true
+			continue
 		}
 		folders = append(folders, source)
 		if target != "" {
 			folders = append(folders, target)
 		}
 	}
-	return folders, rows.Err()
+	return undecided, folders, rows.Err()
 }
 
 // jobIDs lists the ids of jobs as a JSON array.
@@ -302,26 +302,36 @@ type taking struct {
 
 // take adds up to most jobs of a lane to those that were picked before.
 func (t taking) take(jobs []Job, l lane, most int) ([]Job, error) {
-	pick := func(most int, limit int64) error {
-		if most <= 0 {
-			return nil
-		}
-		found, err := ready(t.tx, t.roots, l, most, limit, jobs, t.now)
-		jobs = append(jobs, found...)
-		return err
+	if most <= 0 {
+		return jobs, nil
 	}
 	room := t.big
-	for _, j := range jobs {
-		if j.Stat.Size >= BigFile {
+	for i := range jobs {
+		if jobs[i].Stat.Size >= BigFile {
 			room--
 		}
 	}
-	before := len(jobs)
-	err := pick(min(most, room), math.MaxInt64)
-	if rest := most - (len(jobs) - before); err == nil && rest > 0 && room < most {
-		err = pick(rest, BigFile)
+	found, err := ready(t.tx, t.roots, l, most, math.MaxInt64, jobs, t.now)
+	if err != nil {
+		return nil, err
 	}
-	return jobs, err
+	// There are rarely more big ones than there is room for.
+	turnedAway := false
+	for i := range found {
+		if found[i].Stat.Size >= BigFile {
+			if room--; room < 0 {
+				turnedAway = true
+				continue
+			}
+		}
+		jobs = append(jobs, found[i])
+		most--
+	}
+	if !turnedAway {
+		return jobs, nil
+	}
+	found, err = ready(t.tx, t.roots, l, most, BigFile, jobs, t.now)
+	return append(jobs, found...), err
 }
 
 // lane is what a job's priority makes of it: above 0 it is fresh.

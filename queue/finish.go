@@ -29,21 +29,15 @@ func (q *Queue) Complete(job *Job, file *state.File, done func(error)) {
 		if err := failpoint.Hit(failpoint.CompleteRecord); err != nil {
 			return err
 		}
-		var other, aliases bool
-		err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM files WHERE file_id = ? AND NOT (root_id = ? AND path = ?)), EXISTS (SELECT 1 FROM aliases)`,
-			file.FileID, file.RootID, []byte(file.Path)).Scan(&other, &aliases)
-		if err == nil && other && file.RemotePath == job.RemotePath {
-			return q.fail(tx, job, Failure{Class: "conflict", Dead: job.Attempts >= maxEvictions, NotBefore: q.now().Add(time.Second),
-				Reason: fmt.Sprintf("ImageKit's answer names the fileId %s, which is another file's", file.FileID)})
-		}
-		if err == nil {
-			err = tx.PutFile(file)
+		plain, err := tx.PutPlainFile(file)
+		if err == nil && !plain {
+			var failed bool
+			if failed, err = q.putFile(tx, job, file); failed {
+				return err
+			}
 		}
 		if errors.Is(err, state.ErrRemoteTaken) {
 			return q.evict(tx, job, file, err)
-		}
-		if err == nil && aliases {
-			err = q.dealias(tx, file)
 		}
 		if err != nil {
 			return err
@@ -56,6 +50,24 @@ func (q *Queue) Complete(job *Job, file *state.File, done func(error)) {
 		}
 		return failpoint.Hit(failpoint.CompleteCommit)
 	}, done)
+}
+
+// putFile records an uploaded file whose fileId another record has, or where there are
+// aliases. failed tells that the job was made to fail instead.
+func (q *Queue) putFile(tx *state.Tx, job *Job, file *state.File) (failed bool, err error) {
+	var other bool
+	err = tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM files WHERE file_id = ? AND NOT (root_id = ? AND path = ?))`, file.FileID, file.RootID, []byte(file.Path)).Scan(&other)
+	if err == nil && other && file.RemotePath == job.RemotePath {
+		return true, q.fail(tx, job, Failure{Class: "conflict", Dead: job.Attempts >= maxEvictions, NotBefore: q.now().Add(time.Second),
+			Reason: fmt.Sprintf("ImageKit's answer names the fileId %s, which is another file's", file.FileID)})
+	}
+	if err == nil {
+		err = tx.PutFile(file)
+	}
+	if err == nil {
+		err = q.dealias(tx, file)
+	}
+	return false, err
 }
 
 // Touch records that the content is as recorded although the stat differs, and

@@ -90,6 +90,7 @@ func (db *DB) open(ctx context.Context) error {
 		"_busy_timeout": {"10000"},
 		"_cache_size":   {"-4000"},
 		"_txlock":       {"immediate"},
+		"_mutex":        {"no"}, // database/sql lets one goroutine at a time use a connection
 	}))
 	if err != nil {
 		return fmt.Errorf("open state file %s: %w", db.path, err)
@@ -234,6 +235,7 @@ func (db *DB) openReaders(mode string) error {
 		"_query_only":   {"1"},
 		"_busy_timeout": {"10000"},
 		"_cache_size":   {"-1000"},
+		"_mutex":        {"no"},
 	}))
 	if err != nil {
 		return fmt.Errorf("open state file %s: %w", db.path, err)

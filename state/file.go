@@ -99,38 +99,57 @@ const (
 // PutFile records f, replacing the record of its path. A remote path that
 // belongs to another local path is an error wrapping [ErrRemoteTaken].
 func (tx *Tx) PutFile(f *File) error {
-	as, err := tx.store(f)
-	if err != nil {
-		return err
-	}
-	err = tx.Exec(`INSERT INTO files (root_id, path, size, mtime_ns, ctime_ns, dev, ino, hash,
+	_, err := tx.putFile(putFile, f)
+	return err
+}
+
+// PutPlainFile is PutFile for the usual case: no other record has the file's id, and
+// there are no aliases. Else it does nothing and returns false.
+func (tx *Tx) PutPlainFile(f *File) (bool, error) {
+	return tx.putFile(putPlainFile, f)
+}
+
+const (
+	putFile      = putFileHead + `true` + putFileTail
+	putPlainFile = putFileHead + `NOT EXISTS (SELECT 1 FROM files WHERE file_id = ?9 AND NOT (root_id = ?1 AND path = ?2)) AND NOT EXISTS (SELECT 1 FROM aliases)` + putFileTail
+
+	putFileHead = `INSERT INTO files (root_id, path, size, mtime_ns, ctime_ns, dev, ino, hash,
 			file_id, version_id, name, remote_path, url, thumbnail_url, width, height,
 			file_type, uploaded_at, checked_at, form)
-		VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)
-		ON CONFLICT (root_id, path) DO UPDATE SET
+		SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20 WHERE `
+	putFileTail = ` ON CONFLICT (root_id, path) DO UPDATE SET
 			size=?3, mtime_ns=?4, ctime_ns=?5, dev=?6, ino=?7, hash=?8, file_id=?9, version_id=?10,
 			name=?11, remote_path=?12, url=?13, thumbnail_url=?14, width=?15, height=?16,
-			file_type=?17, uploaded_at=?18, checked_at=?19, form=?20, absent=0, absent_at=0, kept=0`,
+			file_type=?17, uploaded_at=?18, checked_at=?19, form=?20, absent=0, absent_at=0, kept=0`
+)
+
+// putFile records f by one of those statements; false when its condition is not met.
+func (tx *Tx) putFile(statement string, f *File) (bool, error) {
+	as, err := tx.store(f)
+	if err != nil {
+		return false, err
+	}
+	n, err := tx.ExecRows(statement,
 		f.RootID, []byte(f.Path), f.Stat.Size, f.Stat.MtimeNs, f.Stat.CtimeNs, int64(f.Stat.Dev), int64(f.Stat.Ino), f.Hash[:],
 		f.FileID, as.versionID, as.name, f.RemotePath, as.url, as.thumbnail, f.Width, f.Height,
 		as.fileType, f.UploadedAt.UnixMilli(), f.CheckedAt.UnixMilli(), as.form)
 	if isConstraint(err) {
 		if owner, lookup := tx.RemoteOwner(f.RemotePath); lookup == nil && owner != nil {
-			return fmt.Errorf("record %q: remote path %s is taken: %w %q", f.Path, f.RemotePath, ErrRemoteTaken, owner.Path)
+			return false, fmt.Errorf("record %q: remote path %s is taken: %w %q", f.Path, f.RemotePath, ErrRemoteTaken, owner.Path)
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("record %q: %w", f.Path, err)
+		return false, fmt.Errorf("record %q: %w", f.Path, err)
 	}
-	if as.form != nil {
-		return nil
+	if n == 0 || as.form != nil {
+		return n > 0, nil
 	}
 	err = tx.Exec(`INSERT INTO responses (file_id, body) SELECT id, ?3 FROM files WHERE root_id = ?1 AND path = ?2
 		ON CONFLICT (file_id) DO UPDATE SET body = ?3`, f.RootID, []byte(f.Path), append([]byte{}, f.Response...))
 	if err != nil {
-		return fmt.Errorf("record the answer for %q: %w", f.Path, err)
+		return false, fmt.Errorf("record the answer for %q: %w", f.Path, err)
 	}
-	return nil
+	return true, nil
 }
 
 // PutAsset records what the library has for a record that was read in this
