@@ -127,8 +127,9 @@ const (
 	lease      = 10 * time.Minute
 	renewEvery = time.Minute
 	// ahead is how many jobs are claimed for each worker before it is free. More
-	// makes larger transactions; new jobs of a high priority wait behind them.
-	ahead = 8
+	// makes larger transactions; after a kill all of them are in doubt, and the library
+	// is asked for each.
+	ahead = 16
 	// pollEvery bounds the wait for work, against a clock that jumps.
 	pollEvery = 30 * time.Second
 	// pausedPoll bounds it while a root is paused: nobody tells when that is over.
@@ -221,10 +222,10 @@ func (p *Pool) Run(ctx context.Context) error {
 	// Workers find their next job here while the dispatcher claims more.
 	jobs := newHandout(p.o.Workers)
 	var group errgroup.Group
-	for range p.o.Workers {
+	for worker := range p.o.Workers {
 		group.Go(func() error {
 			for {
-				job, ok := jobs.next()
+				job, ok := jobs.next(worker)
 				if !ok {
 					return nil
 				}
@@ -384,7 +385,7 @@ func (p *Pool) claimFresh(jobs *handout) error {
 	p.begin(claimed)
 	for _, job := range claimed {
 		p.gate.claimed(job.ID)
-		jobs.fresh <- job
+		jobs.add(job)
 	}
 	return nil
 }
