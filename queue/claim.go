@@ -220,9 +220,9 @@ func outOfTheWay(tx *state.Tx, jobs []Job, now time.Time) ([]Job, error) {
 // seemsMoved reports whether a directory may be one that was moved: files are in it
 // that have their names, below it, of elsewhere.
 func seemsMoved(tx *state.Tx, at Place, now time.Time) (bool, error) {
-	rows, err := tx.Query(`SELECT j.path, f.path FROM jobs j CROSS JOIN files f ON f.id = j.donor
-		WHERE j.move = 1 AND j.root_id = ? AND j.path > ? AND j.path < ? AND j.updated_at > ? LIMIT ?`,
-		at.RootID, []byte(at.Path+"/"), []byte(at.Path+"0"), now.Add(-stepAsideFor).UnixMilli(), someMoves)
+	rows, err := tx.Query(`SELECT j.path, f.path FROM (SELECT path, donor, updated_at FROM jobs WHERE move = 1 AND root_id = ? AND path > ? AND path < ? LIMIT ?) j
+		CROSS JOIN files f ON f.id = j.donor WHERE j.updated_at > ?`,
+		at.RootID, []byte(at.Path+"/"), []byte(at.Path+"0"), someMoves, now.Add(-stepAsideFor).UnixMilli())
 	if err != nil {
 		return false, err
 	}
@@ -448,6 +448,10 @@ func (q *Queue) Recover(ctx context.Context) (int64, error) {
 		// What the dead process has sent may have come, so the records of these don't
 		// tell any more what the library has: the files are sent again whatever they are by now.
 		if err := tx.Exec(doubt + ` WHERE id IN (SELECT f.id FROM jobs j CROSS JOIN files f ON f.root_id = j.root_id AND f.path = j.path WHERE j.leased <> 0)`); err != nil {
+			return err
+		}
+		// A move of a file that has no record is an upload.
+		if err := tx.Exec(`UPDATE jobs SET move = 0, donor = NULL WHERE donor IS NOT NULL AND NOT EXISTS (SELECT 1 FROM files f WHERE f.id = jobs.donor)`); err != nil {
 			return err
 		}
 		// Nothing was sent of a job before it was made.

@@ -300,19 +300,25 @@ func relocate(tx *state.Tx, file int64, at *Location) error {
 // where there is one, is uploaded again.
 func (q *Queue) Lost(ctx context.Context, file int64) error {
 	err := q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
-		if err := tx.Exec(`UPDATE jobs SET move = 0, donor = NULL WHERE donor = ?`, file); err != nil {
-			return err
-		}
 		if err := failpoint.Hit(failpoint.LostCommit); err != nil {
 			return err
 		}
-		return tx.Exec(`DELETE FROM files WHERE id = ?`, file) // and its intent with it
+		return dropRecord(tx, file)
 	})
 	if err != nil {
 		return fmt.Errorf("remove a record: %w", err)
 	}
 	q.notify()
 	return nil
+}
+
+// dropRecord removes a record, and its intent with it. Jobs that are moves of its file
+// are uploads then.
+func dropRecord(tx *state.Tx, file int64) error {
+	if err := tx.Exec(`UPDATE jobs SET move = 0, donor = NULL WHERE donor = ?`, file); err != nil {
+		return err
+	}
+	return tx.Exec(`DELETE FROM files WHERE id = ?`, file)
 }
 
 // keepRemoved is for how long it is known what was removed.
@@ -334,7 +340,7 @@ func (q *Queue) Removed(ctx context.Context, i *Intent, at string) error {
 			err = q.requeue(tx, i.File)
 		}
 		if err == nil {
-			err = tx.Exec(`DELETE FROM files WHERE id = ?`, i.File)
+			err = dropRecord(tx, i.File)
 		}
 		return errors.Join(err, dropIntent(tx, i))
 	})

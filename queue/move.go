@@ -53,23 +53,20 @@ func (q *Queue) nextMove(ctx context.Context, roots []int64, kind int) (m *Move,
 	}
 	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		m, next = nil, time.Time{}
-		// A donor that is no record any more leaves an upload.
-		if err := tx.Exec(`UPDATE jobs SET move = 0, donor = NULL WHERE donor IS NOT NULL AND NOT EXISTS (SELECT 1 FROM files f WHERE f.id = jobs.donor)`); err != nil {
-			return err
-		}
 		now := q.now()
 		var err error
-		m, err = oneMove(tx, `SELECT `+moveColumns+` FROM jobs j WHERE j.state = 0 AND j.move = ? AND j.not_before <= ? AND j.leased = 0
+		m, err = oneMove(tx, `SELECT `+moveColumns+` FROM jobs j INDEXED BY jobs_moves WHERE j.state = 0 AND j.move <> 0 AND j.move = ? AND j.not_before <= ? AND j.leased = 0
 			AND +j.root_id IN (SELECT value FROM json_each(?)) ORDER BY j.not_before, j.id LIMIT 1`, kind, now.UnixMilli(), string(ids))
 		if err != nil || m != nil {
 			return err
 		}
-		var ms sql.NullInt64
-		err = tx.QueryRow(`SELECT min(j.not_before) FROM jobs j WHERE j.state = 0 AND j.move = ? AND +j.root_id IN (SELECT value FROM json_each(?))`,
+		var ms int64
+		err = tx.QueryRow(`SELECT j.not_before FROM jobs j INDEXED BY jobs_moves WHERE j.state = 0 AND j.move <> 0 AND j.move = ? AND +j.root_id IN (SELECT value FROM json_each(?)) ORDER BY j.not_before LIMIT 1`,
 			kind, string(ids)).Scan(&ms)
-		if ms.Valid {
-			next = time.UnixMilli(ms.Int64)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
 		}
+		next = time.UnixMilli(ms)
 		return err
 	})
 	if err != nil {

@@ -165,30 +165,28 @@ func (m *mover) later(err error) (time.Time, error) {
 // step does one move; false when there is none to do now.
 func (m *mover) step(ctx context.Context) (did bool, next time.Time, err error) {
 	roots := m.p.open()
-	var calm []int64
-	for _, id := range roots {
-		if r := m.p.roots[id]; r.Calm == nil || r.Calm() {
-			calm = append(calm, id)
-		}
-	}
 	soon := time.Now().Add(2 * restMover) // it is looked again whether it is calm
-	if len(calm) == len(roots) {          // a directory may have been moved from a root that is being scanned
-		mv, next, err := m.p.q.Undecided(ctx, calm)
-		if err != nil {
-			return false, next, err
-		}
+	mv, next, err := m.p.q.Undecided(ctx, roots)
+	if err != nil {
+		return false, next, err
+	}
+	// A directory may have been moved from a root that is being scanned. Whether one is
+	// must be asked after the move was read: by then a scan that has found it, and more
+	// of its directory, has begun.
+	calm := m.p.calm()
+	if calm {
 		if mv != nil {
 			clear(m.visiting)
 			return true, next, m.decide(ctx, mv)
 		}
 		soon = next
 	}
-	mv, next, err := m.p.q.NextMove(ctx, roots)
+	mv, next, err = m.p.q.NextMove(ctx, roots)
 	if err != nil {
 		return false, next, err
 	}
 	if mv == nil {
-		if len(calm) == len(roots) {
+		if calm {
 			if did, err := m.straighten(ctx, roots); err != nil || did {
 				return did, next, err
 			}
