@@ -44,7 +44,7 @@ func TestANewFileFindsAWorkerWhileABacklogIsSlow(t *testing.T) {
 		for id := int64(1); id <= 3; id++ {
 			came := time.Now()
 			h.add(queue.Job{ID: id})
-			time.Sleep(each + time.Second)
+			time.Sleep(2*each + time.Second) // it waited for one, and is sent for another
 			at, ok := begun(id)
 			if wait := at.Sub(came); !ok || id == 1 && wait > each || id > 1 && wait > 0 {
 				t.Errorf("the new file %d waited %v (begun: %t)", id, wait, ok)
