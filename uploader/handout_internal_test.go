@@ -33,7 +33,7 @@ func slowWorkers(h *handout, workers int, each time.Duration) (begun func(id int
 
 func TestANewFileFindsAWorkerWhileABacklogIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const each = time.Hour / 100
+		const each = keepFor / 6
 		h := newHandout(8)
 		begun := slowWorkers(h, 8, each)
 		for id := range int64(cap(h.ahead)) {
