@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -436,8 +437,12 @@ func (w *Watcher) scanFailed(ctx context.Context, err error) error {
 	return nil
 }
 
+// strangerFor is for how many times the settle time another directory must have been in
+// the root's place to be taken for it.
+const strangerFor = 10
+
 // lookAtRoot pauses the root when it is not the directory that it was, and
-// resumes when it is again.
+// resumes when it is again, or when another one stays in its place.
 func (w *Watcher) lookAtRoot() {
 	w.rootMu.Lock()
 	defer w.rootMu.Unlock()
@@ -448,23 +453,60 @@ func (w *Watcher) lookAtRoot() {
 		why = fmt.Sprintf("it can't be reached: %v", err)
 	case w.identity == rootIdentity{}: // seen for the first time
 	case !identity.same(w.identity):
-		why = "another directory is mounted or has been made in its place"
+		why = w.lookAtStranger(identity)
 	case identity != w.identity: // mounted again: the watches ended with the mount
 		w.missed.Store(true)
 		w.rescan()
 	}
 	if why == "" {
-		w.identity = identity
+		w.identity, w.stranger = identity, rootIdentity{}
 	}
 	before := w.paused.Load()
 	switch {
 	case why != "" && before == nil:
 		w.paused.Store(&why)
 		w.log.Error("the root is paused: nothing is inferred from its absence, and it resumes by itself", zap.String("why", why))
+	case why != "" && *before != why:
+		w.paused.Store(&why)
+		w.log.Info("the root is paused still", zap.String("why", why))
 	case why == "" && before != nil:
 		w.missed.Store(true)
 		w.paused.Store(nil)
 		w.log.Info("the root is back")
 		w.rescan()
 	}
+}
+
+// lookAtStranger says why a root waits that has another directory in its place; "" when
+// that has been there for a while, and there is something in it: an empty one may be
+// where a disk is to be mounted. What was recorded of the other is safe: a scan that
+// does not find most of it lets nothing be removed.
+func (w *Watcher) lookAtStranger(identity rootIdentity) string {
+	if !identity.same(w.stranger) {
+		w.stranger, w.strangerSince = identity, time.Now()
+	}
+	empty, err := isEmptyDir(w.o.Root.Path)
+	switch {
+	case err != nil:
+		return fmt.Sprintf("another directory is in its place, and can't be read: %v", err)
+	case empty:
+		return "an empty directory is in its place: a disk may have to be mounted there"
+	case time.Since(w.strangerSince) < strangerFor*w.o.Settle:
+		return "another directory is mounted or has been made in its place"
+	}
+	w.log.Warn("another directory is in the root's place for good, so it is taken for the root; nothing is removed in the library unless most files are found in it as they are recorded, or by iksync approve")
+	return ""
+}
+
+func isEmptyDir(path string) (bool, error) {
+	dir, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	_, err = dir.Readdirnames(1)
+	if errors.Is(err, io.EOF) {
+		return true, nil
+	}
+	return false, err
 }

@@ -73,6 +73,9 @@ type Watcher struct {
 
 	rootMu   sync.Mutex   // one look at the root at a time
 	identity rootIdentity // the zero value until the root was seen
+	// stranger is the directory in its place, if another one is, and since when.
+	stranger      rootIdentity
+	strangerSince time.Time
 
 	// What Stats tells.
 	mode        atomic.Pointer[mode]

@@ -8,8 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
+	"time"
 
 	"iksync/queue"
 	"iksync/uploader/emulator"
@@ -63,24 +63,38 @@ func TestARootThatVanishesIsPausedUntilItIsBack(t *testing.T) {
 	r.nothingIsLeft()
 }
 
-func TestARootThatWasReplacedIsPaused(t *testing.T) {
+// TestARootThatWasReplacedIsPausedUntilTheNewOneStays: an empty directory in its place
+// waits, one with files is the root after a while, and what was recorded of the other
+// is not taken for deleted.
+func TestARootThatWasReplacedIsPausedUntilTheNewOneStays(t *testing.T) {
 	t.Parallel()
 	r := newRunRig(t, emulator.Options{})
-	r.write("kept.jpg")
-	d := r.start()
-	r.inStep()
-	away := r.tree() + ".away"
-	r.must(os.Rename(r.tree(), away))
-	r.must(os.Mkdir(r.tree(), 0o755))
-	r.write("strange.jpg")
-	d.says("the root is paused")
-	if r.has("/photos/strange.jpg", "strange.jpg") {
-		t.Error("what another directory held was uploaded")
+	root := r.addRoot("swapped", "    delete: delete\n    delete_after: 0s\n")
+	write := func(name string) { r.must(writeFile(filepath.Join(root, name), name)) }
+	for i := range 20 {
+		write(fmt.Sprintf("kept/%d.jpg", i))
 	}
-	// Whoever wants the new directory says so by a reload.
-	d.signal(syscall.SIGHUP)
-	r.gets("strange.jpg")
-	r.inStep("/photos/kept.jpg")
+	d := r.start()
+	uploaded := func() int { return int(r.library.server.Stats().Assets) }
+	waitFor(t, "they are uploaded", func() bool { return uploaded() == 20 })
+	r.must(os.Rename(root, root+".away"))
+	d.says("the root is paused")
+	began := time.Now()
+	r.must(os.Mkdir(root, 0o755))
+	d.says("the root is paused still", "an empty directory is in its place")
+	write("strange.jpg")
+	waitFor(t, "the new one is the root", func() bool { return r.has("/swapped/strange.jpg", "strange.jpg") })
+	if took := time.Since(began); took < 10*300*time.Millisecond {
+		t.Errorf("another directory was taken for the root after %v", took)
+	}
+	d.says("is taken for the root")
+	r.iksync("rescan", "--config", r.config)
+	write("later.jpg")
+	waitFor(t, "it is watched", func() bool { return r.has("/swapped/later.jpg", "later.jpg") })
+	r.iksync("backfill", "--config", r.config)
+	if n := uploaded(); n != 22 {
+		t.Errorf("%d assets, should be 20 of the other directory and 2", n)
+	}
 	d.stop()
 }
 
