@@ -62,7 +62,7 @@ func (db *DB) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the state file: %w", err)
 	}
-	if err := f.Close(); err != nil {
+	if err := errors.Join(giveAway(f), f.Close()); err != nil {
 		return fmt.Errorf("open the state file: %w", err)
 	}
 	if wantsCheck(db.path) {

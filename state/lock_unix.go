@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,9 @@ func acquire(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the lock of the state file: %w", err)
+	}
+	if err := giveAway(f); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	for try := 0; try < lockTries && errors.Is(err, unix.EWOULDBLOCK); try++ {
@@ -41,6 +45,29 @@ func acquire(path string) (*os.File, error) {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return f, nil
+}
+
+// giveAway lets a file that root has opened belong to whom its directory does: to the
+// service that keeps its state there, and could not open what is root's. SQLite does
+// the like with the files that it makes beside.
+func giveAway(f *os.File) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	var dir, own unix.Stat_t
+	if err := unix.Stat(filepath.Dir(f.Name()), &dir); err != nil {
+		return fmt.Errorf("look whose the directory of %s is: %w", f.Name(), err)
+	}
+	if err := unix.Fstat(int(f.Fd()), &own); err != nil {
+		return fmt.Errorf("look whose %s is: %w", f.Name(), err)
+	}
+	if own.Uid != 0 || dir.Uid == 0 {
+		return nil
+	}
+	if err := f.Chown(int(dir.Uid), int(dir.Gid)); err != nil {
+		return fmt.Errorf("let %s belong to the owner of its directory: %w", f.Name(), err)
+	}
+	return nil
 }
 
 // holder looks who has the lock at path; nil when nobody has, or that can't be told.

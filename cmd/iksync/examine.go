@@ -75,6 +75,7 @@ func (e *examination) roots(ctx context.Context, cfg *config.Config) (files int6
 		} else {
 			e.ok("root", "%s -> %s", r.Path, r.Folder)
 		}
+		e.forService(counting, r.Path)
 		if kind := watcher.NetworkFileSystem(r.Path); kind != "" {
 			e.note("watches", "%s is on a file system of type %s, which does not announce what others change: it is scanned every %s", r.Path, kind, cfg.Poll)
 			continue
@@ -90,6 +91,21 @@ func (e *examination) roots(ctx context.Context, cfg *config.Config) (files int6
 		e.watches(all, limit, cfg.Poll)
 	}
 	return files
+}
+
+// forService looks whether the service whose configuration it is can read a root.
+func (e *examination) forService(ctx context.Context, root string) {
+	if serviceOf(e.configFile).unit == "" {
+		return
+	}
+	for _, hidden := range []string{"/home", "/root", "/run/user"} {
+		if config.Inside(root, hidden) {
+			e.warn("root", "show it to the service with a drop-in, BindReadOnlyPaths="+root, "%s is hidden from the service, whose unit has ProtectHome=tmpfs", root)
+		}
+	}
+	if unreadableFor(ctx, serviceUser, root) {
+		e.warn("root", "let it read them: a group (usermod -aG), or an access list (setfacl -R -m u:"+serviceUser+":rX)", "the user %s, as whom the service runs, can't read %s", serviceUser, root)
+	}
 }
 
 // watches compares the directories that are to be watched with what the system allows.
@@ -274,8 +290,7 @@ func (e *examination) access(ctx context.Context, cfg *config.Config) {
 	}
 }
 
-// findKey finds the key as the other commands do, and, of a service's configuration,
-// where systemd hands it over from. It tells where that was.
+// findKey finds the key as the other commands do, and tells where that was.
 func (e *examination) findKey(file string) (key imagekit.Key, from, warning string, err error) {
 	from = file
 	credentials := e.getenv("CREDENTIALS_DIRECTORY")
@@ -285,10 +300,9 @@ func (e *examination) findKey(file string) (key imagekit.Key, from, warning stri
 	case file == "" && credentials != "":
 		from = filepath.Join(credentials, config.KeyCredential)
 	case file == "":
-		own := serviceOf(e.configFile).key
-		if _, err := os.Stat(own); own != "" && err == nil {
-			file, from = own, own
-		}
+		cfg := &config.Config{}
+		e.takeServiceKey(cfg, e.configFile)
+		file, from = cfg.KeyFile, cfg.KeyFile
 	}
 	key, warning, err = config.Key(file, e.getenv)
 	return key, from, warning, err

@@ -160,6 +160,7 @@ func (d *daemon) load() (*config.Config, error) {
 	}
 	cfg.UploadURL = cmp.Or(d.getenv("IKSYNC_UPLOAD_URL"), cfg.UploadURL)
 	cfg.APIURL = cmp.Or(d.getenv("IKSYNC_API_URL"), cfg.APIURL)
+	d.takeServiceKey(cfg, d.configFile)
 	return cfg, nil
 }
 

@@ -8,6 +8,9 @@ import (
 // serviceDir is where the units in systemd/ look for configurations.
 const serviceDir = "/etc/iksync"
 
+// serviceUser is whom those units run iksync as.
+const serviceUser = "iksync"
+
 // service is what those units make of a configuration. The zero value is that of one
 // that belongs to none.
 type service struct {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -211,6 +212,18 @@ func onCopy(ctx context.Context, cfg *config.Config, statePath string, fn func(*
 		return exit(exitFailed, err)
 	}
 	return nil
+}
+
+// takeServiceKey lets a command that is given a service's configuration have the key
+// from the file that systemd hands over to the service, if no other place has one.
+func (a *app) takeServiceKey(cfg *config.Config, configFile string) {
+	if cfg.KeyFile != "" || strings.TrimSpace(a.getenv(config.KeyVariable)) != "" || a.getenv("CREDENTIALS_DIRECTORY") != "" {
+		return
+	}
+	own := serviceOf(configFile).key
+	if _, err := os.Stat(own); own != "" && err == nil {
+		cfg.KeyFile = own
+	}
 }
 
 // clientOf makes a client for a command, of a checked configuration.
