@@ -224,9 +224,9 @@ func (q *Queue) Relabel(ctx context.Context, moves []*Move) error {
 // arrived removes the job of a path that has a record by now, if that shows the
 // file as the job does; else it makes it an upload.
 func arrived(tx *state.Tx, rootID int64, path string) error {
-	err := tx.Exec(`DELETE FROM jobs WHERE root_id = ?1 AND path = ?2 AND EXISTS (SELECT 1 FROM files f WHERE f.root_id = ?1 AND f.path = ?2
+	n, err := tx.ExecRows(`DELETE FROM jobs WHERE root_id = ?1 AND path = ?2 AND EXISTS (SELECT 1 FROM files f WHERE f.root_id = ?1 AND f.path = ?2
 		AND f.size = jobs.size AND f.mtime_ns = jobs.mtime_ns AND f.ctime_ns = jobs.ctime_ns AND f.ino = jobs.ino)`, rootID, []byte(path))
-	if err != nil {
+	if err != nil || n > 0 {
 		return err
 	}
 	err = tx.Exec(`UPDATE jobs SET move = 0, donor = NULL, state = iif(state = 3, 3, 0), not_before = iif(leased, not_before, 0)

@@ -27,38 +27,37 @@ type Tree struct {
 	Ahead int64
 }
 
+// treeQuery is one statement and so of one moment. Its parameters: the directory before
+// (1 root, 2 begin and 3 end of its paths), its folder (4, 5), the root of the directory
+// after (6), the folder that it is to become (7, 8), where the rest of a remote path begins
+// (9), the begin of the paths after (10), and where the rest of a path begins (11).
+const treeQuery = `SELECT * FROM
+	(SELECT count(*), coalesce(sum(NOT (f.remote_path > ?4 AND f.remote_path < ?5)), 0) FROM files f WHERE f.root_id = ?1 AND f.path > ?2 AND f.path < ?3),
+	(SELECT count(*), coalesce(sum(j.remote_path IS NOT ?7 || substr(f.remote_path, ?9)), 0)
+		FROM files f JOIN jobs j ON j.donor = f.id
+		WHERE f.root_id = ?1 AND f.path > ?2 AND f.path < ?3 AND j.root_id = ?6 AND j.move <> 0 AND j.leased = 0
+			AND j.path = CAST(?10 || substr(f.path, ?11) AS BLOB)
+			AND j.size = f.size AND j.mtime_ns = f.mtime_ns AND j.ctime_ns = f.ctime_ns AND j.ino = f.ino),
+	(SELECT count(*) FROM files f WHERE f.remote_path > ?4 AND f.remote_path < ?5 AND NOT (f.root_id = ?1 AND f.path > ?2 AND f.path < ?3)),
+	(SELECT count(*), coalesce(min((SELECT j.donor FROM jobs j WHERE j.donor = f.id AND j.move = 1)), 0) FROM files f WHERE f.remote_path > ?7 AND f.remote_path < ?8),
+	(SELECT count(*) FROM jobs j WHERE j.unsure <> 0 AND j.remote_path > ?4 AND j.remote_path < ?5)`
+
 // Tree looks into what the records and jobs know of a directory that seems to
 // have been moved. Source and Target are the remote folders of the directories.
 func (q *Queue) Tree(ctx context.Context, t *Tree) error {
 	from, to := t.From.Path+"/", t.To.Path+"/"
 	var outside, misplaced, renamed, occupied, ahead, unsure int64
-	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
-		err := tx.QueryRow(`SELECT count(*), coalesce(sum(NOT (f.remote_path > ?4 AND f.remote_path < ?5)), 0) FROM files f
-			WHERE f.root_id = ?1 AND f.path > ?2 AND f.path < ?3`,
-			t.From.RootID, []byte(from), []byte(t.From.Path+"0"), t.Source+"/", t.Source+"0").Scan(&t.Records, &misplaced)
-		if err == nil {
-			err = tx.QueryRow(`SELECT count(*), coalesce(sum(j.remote_path IS NOT ?5 || substr(f.remote_path, ?6)), 0)
-				FROM files f JOIN jobs j ON j.donor = f.id
-				WHERE f.root_id = ?1 AND f.path > ?2 AND f.path < ?3 AND j.root_id = ?4 AND j.move <> 0 AND j.leased = 0
-					AND j.path = CAST(?7 || substr(f.path, ?8) AS BLOB)
-					AND j.size = f.size AND j.mtime_ns = f.mtime_ns AND j.ctime_ns = f.ctime_ns AND j.ino = f.ino`,
-				t.From.RootID, []byte(from), []byte(t.From.Path+"0"), t.To.RootID, t.Target+"/", len([]rune(t.Source))+2,
-				to, len(from)+1).Scan(&t.Matched, &renamed)
+	// With a million records that takes seconds, so the writer is not held meanwhile: what
+	// comes between is looked at again when the move is intended.
+	rows, err := q.db.Query(ctx, treeQuery, t.From.RootID, []byte(from), []byte(t.From.Path+"0"), t.Source+"/", t.Source+"0",
+		t.To.RootID, t.Target+"/", t.Target+"0", len([]rune(t.Source))+2, to, len(from)+1)
+	if err == nil {
+		defer rows.Close()
+		if rows.Next() {
+			err = rows.Scan(&t.Records, &misplaced, &t.Matched, &renamed, &outside, &occupied, &ahead, &unsure)
 		}
-		if err == nil {
-			err = tx.QueryRow(`SELECT count(*) FROM files f WHERE f.remote_path > ?1 AND f.remote_path < ?2
-				AND NOT (f.root_id = ?3 AND f.path > ?4 AND f.path < ?5)`,
-				t.Source+"/", t.Source+"0", t.From.RootID, []byte(from), []byte(t.From.Path+"0")).Scan(&outside)
-		}
-		if err == nil {
-			err = tx.QueryRow(`SELECT count(*), coalesce(min((SELECT j.donor FROM jobs j WHERE j.donor = f.id AND j.move = 1)), 0) FROM files f
-				WHERE f.remote_path > ? AND f.remote_path < ?`, t.Target+"/", t.Target+"0").Scan(&occupied, &ahead)
-		}
-		if err == nil {
-			err = tx.QueryRow(`SELECT count(*) FROM jobs j WHERE j.unsure <> 0 AND j.remote_path > ? AND j.remote_path < ?`, t.Source+"/", t.Source+"0").Scan(&unsure)
-		}
-		return err
-	})
+		err = errors.Join(err, rows.Err())
+	}
 	if err != nil {
 		return fmt.Errorf("look into the move of directory %q: %w", t.From.Path, err)
 	}
@@ -142,12 +141,19 @@ func (q *Queue) MovedTree(ctx context.Context, i, then *Intent, where func(f *st
 func moveRecord(tx *state.Tx, i *Intent, f *state.File, where func(*state.File, string) (string, string)) error {
 	remote := i.Target + strings.TrimPrefix(f.RemotePath, i.Source)
 	url, thumbnail := where(f, remote)
-	err := tx.MoveAsset(f, remote, url, thumbnail)
 	below, ok := strings.CutPrefix(f.Path, i.From.Path+"/")
-	if err != nil || !ok || f.RootID != i.From.RootID {
+	ok = ok && f.RootID == i.From.RootID
+	to := i.To.Path + "/" + below
+	if follow := func(url string) string { return strings.TrimSuffix(url, f.RemotePath) + remote }; ok && url == follow(f.URL) && (thumbnail == "" || thumbnail == follow(f.ThumbnailURL)) {
+		plain, err := movePlainRecord(tx, f, remote, Place{i.To.RootID, to})
+		if err != nil || plain {
+			return err
+		}
+	}
+	err := tx.MoveAsset(f, remote, url, thumbnail)
+	if err != nil || !ok {
 		return err
 	}
-	to := i.To.Path + "/" + below
 	// None of the records' files is where it was. What is at the new place is the
 	// record's own, or was put in its place since; or the file is gone from there. But
 	// a record whose file is elsewhere by now goes with that.
@@ -166,6 +172,21 @@ func moveRecord(tx *state.Tx, i *Intent, f *state.File, where func(*state.File, 
 		return err
 	}
 	return arrived(tx, i.To.RootID, to)
+}
+
+// movePlainRecord is moveRecord for the usual case: what the record tells of its asset
+// follows from its remote path, and its file has a job as the donor's at the new place.
+// Else it does nothing and returns false.
+func movePlainRecord(tx *state.Tx, f *state.File, remote string, to Place) (bool, error) {
+	n, err := tx.ExecRows(`UPDATE files SET remote_path = ?2, root_id = ?3, path = ?4, astray = 0, absent = 0, absent_at = 0, kept = 0
+		WHERE id = ?1 AND form IS NOT NULL AND name = '' AND url = '' AND thumbnail_url = ''
+			AND NOT EXISTS (SELECT 1 FROM files o WHERE o.root_id = ?3 AND o.path = ?4)
+			AND EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = ?3 AND j.path = ?4 AND j.donor = ?1)`,
+		f.ID, remote, to.RootID, []byte(to.Path))
+	if err != nil || n == 0 {
+		return false, err
+	}
+	return true, arrived(tx, to.RootID, to.Path)
 }
 
 // SomeOf returns a record of an asset that is below a remote folder, nil when

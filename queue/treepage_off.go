@@ -3,4 +3,4 @@
 package queue
 
 // treePage bounds the records of one transaction: others wait so long.
-const treePage = 1000
+const treePage = 250
