@@ -24,9 +24,16 @@ type Absent struct {
 }
 
 // MarkAbsent notes of records that their files are absent. Since when is kept of
-// those that were so before, for the same reason.
+// those that were so before, for the same reason. It takes several transactions, so
+// that others go on meanwhile: what a crash leaves out is absent in the next scan.
 func (q *Queue) MarkAbsent(ctx context.Context, rootID int64, absent []Absent) error {
-	return q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+	type rest struct {
+		Absent
+		after []byte
+	}
+	var rests []rest // of directories with many records
+	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		rests = rests[:0]
 		now := q.now().UnixMilli()
 		numbered := make(map[uint64]bool) // devices that records are on
 		for _, a := range absent {
@@ -42,8 +49,10 @@ func (q *Queue) MarkAbsent(ctx context.Context, rootID int64, absent []Absent) e
 			err := tx.Exec(`UPDATE files SET absent = ?3, absent_at = ?4, kept = iif(absent = 0, 0, kept) WHERE root_id = ?1 AND path = ?2 AND absent <> ?3
 				AND (?5 = 0 OR dev = ?5)`, rootID, []byte(a.Path), int(a.Why), now, int64(a.Device))
 			if err == nil && a.Below {
-				err = tx.Exec(`UPDATE files SET absent = ?3, absent_at = ?4 WHERE root_id = ?1 AND path > ?2 AND path < ?6 AND absent = 0
-					AND (?5 = 0 OR dev = ?5)`, rootID, []byte(a.Path+"/"), int(a.Why), now, int64(a.Device), []byte(a.Path+"0"))
+				var after []byte
+				if after, err = markBelow(tx, rootID, a, []byte(a.Path+"/"), now); after != nil {
+					rests = append(rests, rest{a, after})
+				}
 			}
 			if err == nil { // an alias has no copy of its own to remove
 				err = tx.Exec(`DELETE FROM aliases WHERE root_id = ?1 AND (path = ?2 OR ?3 AND path > ?4 AND path < ?5) AND (?6 = 0 OR dev = ?6)`,
@@ -55,6 +64,40 @@ func (q *Queue) MarkAbsent(ctx context.Context, rootID int64, absent []Absent) e
 		}
 		return failpoint.Hit(failpoint.MarkAbsentCommit)
 	})
+	for _, r := range rests {
+		for err == nil && r.after != nil {
+			err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+				after, err := markBelow(tx, rootID, r.Absent, r.after, q.now().UnixMilli())
+				if err != nil {
+					return fmt.Errorf("note that %q is %s: %w", r.Path, r.Why, err)
+				}
+				r.after = after
+				return nil
+			})
+		}
+	}
+	return err
+}
+
+// absentPage bounds the records of one transaction, but for those of single paths.
+const absentPage = 2000
+
+// markBelow notes of records below a directory, from a path on, that their files are
+// absent. It returns from where on there are more; nil when there are none.
+func markBelow(tx *state.Tx, rootID int64, a Absent, after []byte, now int64) ([]byte, error) {
+	var n int
+	var last []byte
+	err := tx.QueryRow(`SELECT count(*), max(path) FROM (SELECT path FROM files WHERE root_id = ? AND path > ? AND path < ? ORDER BY path LIMIT ?)`,
+		rootID, after, []byte(a.Path+"0"), absentPage).Scan(&n, &last)
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	err = tx.Exec(`UPDATE files SET absent = ?3, absent_at = ?4 WHERE root_id = ?1 AND path > ?2 AND path <= ?6 AND absent = 0
+		AND (?5 = 0 OR dev = ?5)`, rootID, after, int(a.Why), now, int64(a.Device), last)
+	if err != nil || n < absentPage {
+		return nil, err
+	}
+	return last, nil
 }
 
 // MarkPresent notes of records that their files are there again as they were.

@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"fmt"
 	"runtime"
 	"testing"
 	"time"
@@ -31,6 +32,21 @@ func TestARecordIsAbsentAloneOrWithAllBelowIt(t *testing.T) {
 	f.wantAbsent(map[string]state.Absence{"a": state.Filtered, "d/1": state.Gone, "d/x/2": state.Gone})
 	f.noErr(f.q.MarkPresent(t.Context(), f.root, []string{"a", "d/x/2", "d.txt"}))
 	f.wantAbsent(map[string]state.Absence{"d/1": state.Gone})
+}
+
+func TestAllBelowADirectoryWithManyRecordsIsAbsent(t *testing.T) {
+	t.Parallel()
+	want := make(map[string]state.Absence)
+	var paths []string
+	for i := range 2000 + 1 { // in two transactions
+		path := fmt.Sprintf("d/%05d", i)
+		paths = append(paths, path)
+		want[path] = state.Gone
+	}
+	f := recorded(t, append(paths, "c/1", "d.txt", "e/1")...)
+	f.markAbsent(queue.Absent{Path: "d", Why: state.Gone, Below: true}, queue.Absent{Path: "e", Why: state.Filtered, Below: true})
+	want["e/1"] = state.Filtered
+	f.wantAbsent(want)
 }
 
 func TestSinceWhenARecordIsAbsentChangesWithTheReasonAlone(t *testing.T) {
