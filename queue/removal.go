@@ -178,6 +178,11 @@ type Standing struct {
 	Scanned  time.Time // the last complete scan; the zero time before the first
 }
 
+// HoldsBack reports whether the brake keeps the copy of an absent file in the library.
+func (s *Standing) HoldsBack(f *state.File) bool {
+	return s.Braked != "" && !f.Kept && (s.Braked == anotherDirectory || f.AbsentAt.After(s.Approved))
+}
+
 // Standing tells how it stands with removals of a root.
 func (q *Queue) Standing(ctx context.Context, rootID int64) (s Standing, err error) {
 	rows, err := q.db.Query(ctx, `SELECT (SELECT count(*) FROM files f WHERE f.root_id = r.id AND f.absent <> 0 AND f.kept = 0),

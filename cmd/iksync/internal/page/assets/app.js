@@ -388,7 +388,8 @@ async function story(at, path) {
     rows.push(["fileId", s.record.file_id], ["Remote path", s.record.remote_path], ["URL", s.record.url],
       ["Uploaded", `${clock(s.record.uploaded_at)}, ${size(s.record.size)}`], ["Hash", s.record.hash],
       ["Gone", s.record.gone && `${s.record.gone} since ${clock(s.record.gone_at)}`]);
-  } else rows.push(["Record", "it was never uploaded"]);
+  } else rows.push(["Record", "none"]);
+  if (s.removed) rows.push(["Removed from the library", `${clock(s.removed.at)}: ${s.removed.remote_path}, fileId ${s.removed.file_id}; ` + (s.removed.trash_path ? `it is in the trash as ${s.removed.trash_path}` : "it was deleted")]);
   if (s.same_as) rows.push(["Same content as", s.same_as]);
   if (s.job) rows.push(["Job", `${s.job.state}, ${count(s.job.attempts, "attempt")}` + (s.job.class ? `; ${s.job.class}: ${s.job.reason}` : "")]);
   if (known(s.ignored_since)) rows.push(["Left out since", clock(s.ignored_since)]);
