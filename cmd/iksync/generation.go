@@ -231,7 +231,7 @@ func (g *generation) stale(getenv func(string) string) string {
 
 // oneLine is how it stands in one line for people.
 func oneLine(s *control.Status) string {
-	var known, todo, bytes, settling, failing, overflows int64
+	var known, todo, bytes, settling, failing, held, overflows int64
 	var notes []string
 	for i := range s.Roots {
 		r := &s.Roots[i]
@@ -239,6 +239,7 @@ func oneLine(s *control.Status) string {
 		todo += r.Backlog
 		bytes += r.BacklogBytes
 		settling += r.Settling
+		held += r.HeldBack
 		failing += sum(r.Failing)
 		overflows += r.Watch.Overflows
 		switch {
@@ -268,6 +269,9 @@ func oneLine(s *control.Status) string {
 	}
 	if failing > 0 {
 		notes = append(notes, humanize.Comma(failing)+" failing")
+	}
+	if held > 0 {
+		notes = append(notes, quantity(held, "removal waits", "removals wait")+" for iksync approve")
 	}
 	return strings.Join(append([]string{line}, notes...), "; ")
 }
