@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -112,4 +113,25 @@ func (q *Queue) Recorded(ctx context.Context, rootID int64) (files, bytes int64,
 		return 0, 0, err
 	}
 	return files, bytes, q.one(ctx, &bytes, `SELECT coalesce(sum(size), 0) FROM files WHERE root_id = ? AND absent = 0`, rootID)
+}
+
+// Outside counts the records of a root that are there, and whose assets are not below a
+// folder of the library, and gives the first such remote path. It may read every record.
+func (q *Queue) Outside(ctx context.Context, rootID int64, folder string) (n int64, first string, err error) {
+	below := strings.TrimSuffix(folder, "/")
+	if below == "" {
+		return 0, "", nil
+	}
+	rows, err := q.db.Query(ctx, `SELECT count(*), coalesce(min(remote_path), '') FROM files WHERE root_id = ?1 AND absent = 0 AND NOT (remote_path > ?2 AND remote_path < ?3)`,
+		rootID, below+"/", below+"0")
+	if err != nil {
+		return 0, "", fmt.Errorf("count what is outside of %s: %w", folder, err)
+	}
+	defer rows.Close()
+	if rows.Next() {
+		if err := rows.Scan(&n, &first); err != nil {
+			return 0, "", fmt.Errorf("count what is outside of %s: %w", folder, err)
+		}
+	}
+	return n, first, rows.Err()
 }

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"iksync/state"
@@ -60,6 +61,18 @@ type History struct {
 	Attempts []Attempt   // that did not succeed, the oldest first
 	Ignored  time.Time   // since when it is left out by [Queue.Ignore]; the zero time when it is not
 	Intent   *Intent     // what is about to be done with its asset
+	MovesTo  string      // whole local path of the file whose job is to move its asset there; "" when there is none
+	Removed  *Removed    // what was last removed from the library of this path; nil when nothing was
+}
+
+// Removed is an asset that was deleted in the library, or moved to its trash, since its
+// file was gone or left out.
+type Removed struct {
+	Place
+	FileID     string
+	RemotePath string // where it was
+	TrashPath  string // where it is in the trash; "" when it was deleted
+	At         time.Time
 }
 
 // History reads what is known of a path.
@@ -98,8 +111,14 @@ func (q *Queue) History(ctx context.Context, at Place) (h *History, err error) {
 			return nil, err
 		}
 	}
+	if h.Removed, err = q.RemovedAt(ctx, at); err != nil {
+		return nil, err
+	}
 	if h.Record == nil {
 		return h, nil
+	}
+	if h.MovesTo, err = q.movesTo(ctx, h.Record.ID); err != nil {
+		return nil, err
 	}
 	intents, err := q.Intents(ctx)
 	if err != nil {
@@ -111,6 +130,53 @@ func (q *Queue) History(ctx context.Context, at Place) (h *History, err error) {
 		}
 	}
 	return h, nil
+}
+
+// RemovedAt returns what was last removed from the library of a path; nil when nothing
+// was. It reads all that was removed of the root.
+func (q *Queue) RemovedAt(ctx context.Context, at Place) (*Removed, error) {
+	return q.removed(ctx, `root_id = ? AND path = ?`, at.RootID, []byte(at.Path))
+}
+
+// RemovedAsset returns what was last removed from the library with a fileId, or a remote
+// path, then or in the trash; nil when nothing was. It reads all that was removed.
+func (q *Queue) RemovedAsset(ctx context.Context, name string) (*Removed, error) {
+	return q.removed(ctx, `file_id = ?1 OR remote_path = ?1 OR trash_path = ?1 AND trash_path <> ''`, name)
+}
+
+func (q *Queue) removed(ctx context.Context, where string, args ...any) (*Removed, error) {
+	rows, err := q.db.Query(ctx, `SELECT root_id, path, file_id, remote_path, trash_path, removed_at FROM removed WHERE `+where+` ORDER BY id DESC LIMIT 1`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read what was removed from the library: %w", err)
+	}
+	defer rows.Close()
+	var r *Removed
+	if rows.Next() {
+		var at int64
+		r = &Removed{}
+		if err := rows.Scan(&r.RootID, &r.Path, &r.FileID, &r.RemotePath, &r.TrashPath, &at); err != nil {
+			return nil, fmt.Errorf("read what was removed from the library: %w", err)
+		}
+		r.At = time.UnixMilli(at)
+	}
+	return r, rows.Err()
+}
+
+// movesTo is the whole local path that the asset of a record is to follow its file to.
+func (q *Queue) movesTo(ctx context.Context, record int64) (path string, err error) {
+	rows, err := q.db.Query(ctx, `SELECT r.path, j.path FROM jobs j JOIN roots r ON r.id = j.root_id WHERE j.donor = ? AND j.move <> 0 AND j.state = 0 LIMIT 1`, record)
+	if err != nil {
+		return "", fmt.Errorf("read the moves: %w", err)
+	}
+	defer rows.Close()
+	if rows.Next() {
+		var root, below string
+		if err := rows.Scan(&root, &below); err != nil {
+			return "", fmt.Errorf("read the moves: %w", err)
+		}
+		path = strings.TrimSuffix(root, "/") + "/" + below
+	}
+	return path, rows.Err()
 }
 
 // one reads a number; it stays as it is when there is none.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"iksync/queue"
+	"iksync/state"
 )
 
 func TestAPauseLastsAcrossRestartsAndUntilItsTime(t *testing.T) {
@@ -179,6 +180,35 @@ func TestTheHistoryOfAPath(t *testing.T) {
 	f.ignore("a")
 	if h := read("a"); h.Ignored.IsZero() {
 		t.Error("it is left out, and nobody says so")
+	}
+}
+
+func TestTheHistoryTellsWhereAFileIsByNow(t *testing.T) {
+	f := recorded(t, "old", "gone", "gone too")
+	f.enqueue(f.renamed("old", "dir/new", sameInode))
+	h, err := f.q.History(t.Context(), queue.Place{RootID: f.root, Path: "old"})
+	f.must(err)
+	if want := "/photos/dir/new"; h.MovesTo != want {
+		t.Errorf("its asset is to move to %q, not to %q", h.MovesTo, want)
+	}
+	f.absent(state.Gone, "gone", "gone too")
+	for path, trash := range map[string]string{"gone": "/trash/gone", "gone too": ""} {
+		record := f.record(path)
+		i := &queue.Intent{Kind: queue.TrashFile, File: record.ID, Source: record.RemotePath, Target: trash}
+		f.must(f.q.Intend(t.Context(), i))
+		f.must(f.q.Removed(t.Context(), i, trash))
+		h, err := f.q.History(t.Context(), queue.Place{RootID: f.root, Path: path})
+		f.must(err)
+		if r := h.Removed; h.Record != nil || r == nil || r.FileID != record.FileID || r.RemotePath != record.RemotePath || r.TrashPath != trash || r.At.IsZero() {
+			t.Errorf("of %s was removed %+v", path, r)
+		}
+		for _, name := range []string{record.FileID, record.RemotePath, trash} {
+			r, err := f.q.RemovedAsset(t.Context(), name)
+			f.must(err)
+			if found := r != nil && r.Path == path; found != (name != "") {
+				t.Errorf("with %q was removed %+v", name, r)
+			}
+		}
 	}
 }
 

@@ -171,26 +171,49 @@ func (q *Queue) Approve(ctx context.Context, rootID int64) error {
 
 // Standing is how it stands with removals of a root.
 type Standing struct {
-	Absent   int64 // records of absent files that are not kept
-	Kept     int64 // and of those that are
+	Absent   int64   // records of absent files that are not kept
+	Kept     int64   // and of those that are
+	Gone     Waiting // of the absent ones those that a policy for files that are gone removes
+	Filtered Waiting // and those that the policy for files that are left out does
 	Braked   string
 	Approved time.Time // what was absent by then may go
 	Scanned  time.Time // the last complete scan; the zero time before the first
 }
 
+// Waiting counts copies that wait to be removed, if the policy is to remove them.
+type Waiting struct {
+	Files    int64
+	HeldBack int64 // of them by the brake, until somebody approves
+}
+
+// HoldsBack reports whether the brake keeps the copy of an absent file in the library.
+func (s *Standing) HoldsBack(f *state.File) bool {
+	return s.Braked != "" && !f.Kept && (s.Braked == anotherDirectory || f.AbsentAt.After(s.Approved))
+}
+
+// An asset that is also another file's, by an alias, is not removed.
+const standing = `SELECT coalesce(sum(NOT f.kept), 0), coalesce(sum(f.kept), 0),
+		coalesce(sum(f.absent = 1 AND f.sole), 0), coalesce(sum(f.absent = 1 AND f.sole AND (r.stranger OR f.absent_at > r.approved_at)), 0),
+		coalesce(sum(f.absent = 2 AND f.sole), 0), coalesce(sum(f.absent = 2 AND f.sole AND (r.stranger OR f.absent_at > r.approved_at)), 0),
+		iif(r.stranger, ?2, r.braked), r.approved_at, r.scanned_at
+	FROM roots r LEFT JOIN (SELECT root_id, absent, absent_at, kept, NOT kept AND NOT EXISTS (SELECT 1 FROM aliases a WHERE a.of = files.id) AS sole
+		FROM files WHERE root_id = ?1 AND absent <> 0) f ON f.root_id = r.id
+	WHERE r.id = ?1 GROUP BY r.id`
+
 // Standing tells how it stands with removals of a root.
 func (q *Queue) Standing(ctx context.Context, rootID int64) (s Standing, err error) {
-	rows, err := q.db.Query(ctx, `SELECT (SELECT count(*) FROM files f WHERE f.root_id = r.id AND f.absent <> 0 AND f.kept = 0),
-		(SELECT count(*) FROM files f WHERE f.root_id = r.id AND f.absent <> 0 AND f.kept = 1), iif(r.stranger, ?2, r.braked), r.approved_at, r.scanned_at
-		FROM roots r WHERE r.id = ?1`, rootID, anotherDirectory)
+	rows, err := q.db.Query(ctx, standing, rootID, anotherDirectory)
 	if err != nil {
 		return s, fmt.Errorf("look at the removals of root %d: %w", rootID, err)
 	}
 	defer rows.Close()
 	if rows.Next() {
 		var approved, scanned int64
-		if err := rows.Scan(&s.Absent, &s.Kept, &s.Braked, &approved, &scanned); err != nil {
+		if err := rows.Scan(&s.Absent, &s.Kept, &s.Gone.Files, &s.Gone.HeldBack, &s.Filtered.Files, &s.Filtered.HeldBack, &s.Braked, &approved, &scanned); err != nil {
 			return s, fmt.Errorf("look at the removals of root %d: %w", rootID, err)
+		}
+		if s.Braked == "" {
+			s.Gone.HeldBack, s.Filtered.HeldBack = 0, 0
 		}
 		s.Approved = time.UnixMilli(approved)
 		if scanned > 0 {

@@ -333,6 +333,9 @@ func TestTheBrake(t *testing.T) {
 			if got := f.standing().Braked; got != d.Braked {
 				t.Errorf("noted is %q, said %q", got, d.Braked)
 			}
+			if got, want := f.standing().Gone, (queue.Waiting{Files: int64(c.gone), HeldBack: int64(c.braked)}); got != want {
+				t.Errorf("waiting are %+v, should be %+v", got, want)
+			}
 			went := 0
 			for n := f.remove(r); n > 0; n = f.remove(r) {
 				went += n
@@ -342,6 +345,43 @@ func TestTheBrake(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWhatWaitsToBeRemovedIsCounted: what is kept does not, nor does what was approved wait
+// for the brake; and with nothing that waits nothing is held back.
+func TestWhatWaitsToBeRemovedIsCounted(t *testing.T) {
+	bubble(t, func(f *fixture) {
+		f.uploads("a", "b", "c", "d", "e")
+		r := f.brakeless()
+		r.MaxFiles, r.After = 1, time.Hour
+		want := func(gone, filtered queue.Waiting) {
+			f.Helper()
+			if s := f.standing(); s.Gone != gone || s.Filtered != filtered {
+				f.Errorf("it stands at %+v", s)
+			}
+		}
+		want(queue.Waiting{}, queue.Waiting{})
+		f.absent(state.Gone, "a", "b", "c")
+		f.absent(state.Filtered, "d")
+		want(queue.Waiting{Files: 3}, queue.Waiting{Files: 1})
+		f.must(f.q.Approve(f.Context(), f.root))
+		pass(time.Minute)
+		f.absent(state.Gone, "e")
+		pass(2 * time.Hour)
+		f.must(f.q.MarkPresent(f.Context(), f.root, []string{"c"}))
+		f.absent(state.Gone, "c")
+		pass(2 * time.Hour)
+		f.scanned()
+		f.due(r)
+		want(queue.Waiting{Files: 4, HeldBack: 2}, queue.Waiting{Files: 1})
+		record := f.record("c")
+		if s := f.standing(); !s.HoldsBack(record) || s.HoldsBack(f.record("a")) {
+			f.Errorf("the brake holds back what was approved, or not what was not: %+v", s)
+		}
+		_, err := f.q.Undo(f.Context(), queue.Place{RootID: f.root, Path: "c"})
+		f.must(err)
+		want(queue.Waiting{Files: 3, HeldBack: 1}, queue.Waiting{Files: 1})
+	})
 }
 
 // TestTheBrakeCountsWhatWentWithinTheHour: slowly is not around it.

@@ -361,6 +361,15 @@ func (b *backfill) gather(ctx context.Context, db *state.DB, q *queue.Queue, roo
 			r.braked = append(r.braked, standing.Braked)
 		}
 	}
+	for i := range roots {
+		e, err := outsideFolder(ctx, q, &roots[i])
+		if err != nil {
+			return nil, errors.Join(cause, err)
+		}
+		if e != nil {
+			r.elsewhere = append(r.elsewhere, *e)
+		}
+	}
 	r.failed = make(map[string]int64)
 	for item, err := range q.List(ctx, ids, queue.Failed) {
 		if err != nil {

@@ -103,7 +103,7 @@ func (d *daemon) start(cfg *config.Config) (_ *generation, err error) {
 	g.pool = uploader.New(d.db, d.q, o)
 	go func() {
 		defer close(g.done)
-		g.err = g.run(ctx)
+		g.err = g.run(ctx, func(ctx context.Context) { d.sayOutside(ctx, g) })
 		cancel()
 		closeRoots(g.roots)
 		client.Close()
@@ -121,13 +121,32 @@ func (g *generation) root(id int64) *openRoot {
 	return nil
 }
 
-func (g *generation) run(ctx context.Context) error {
+// run runs the parts, and say beside them.
+func (g *generation) run(ctx context.Context, say func(context.Context)) error {
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		say(ctx)
+		return nil
+	})
 	for _, w := range g.watchers {
 		group.Go(func() error { return w.Run(ctx) })
 	}
 	group.Go(func() error { return g.pool.Run(ctx) })
 	return group.Wait()
+}
+
+// sayOutside tells which files are in the library outside of the folders of their roots.
+func (d *daemon) sayOutside(ctx context.Context, g *generation) {
+	for i := range g.roots {
+		e, err := outsideFolder(ctx, d.q, &g.roots[i])
+		switch {
+		case err != nil && ctx.Err() == nil:
+			d.log.Warn("it can't be told which files are outside of their root's folder", zap.Error(err))
+		case e != nil:
+			d.log.Info("files were uploaded when their root had another folder, and stay there; new ones go to the present one",
+				zap.String("root", e.Root), zap.String("folder", e.Folder), zap.Int64("files", e.Files), zap.String("such_as", e.First))
+		}
+	}
 }
 
 // curable are the classes of failures whose cause may be gone with another key or
@@ -231,7 +250,7 @@ func (g *generation) stale(getenv func(string) string) string {
 
 // oneLine is how it stands in one line for people.
 func oneLine(s *control.Status) string {
-	var known, todo, bytes, settling, failing, overflows int64
+	var known, todo, bytes, settling, failing, held, overflows int64
 	var notes []string
 	for i := range s.Roots {
 		r := &s.Roots[i]
@@ -239,6 +258,7 @@ func oneLine(s *control.Status) string {
 		todo += r.Backlog
 		bytes += r.BacklogBytes
 		settling += r.Settling
+		held += r.HeldBack
 		failing += sum(r.Failing)
 		overflows += r.Watch.Overflows
 		switch {
@@ -268,6 +288,9 @@ func oneLine(s *control.Status) string {
 	}
 	if failing > 0 {
 		notes = append(notes, humanize.Comma(failing)+" failing")
+	}
+	if held > 0 {
+		notes = append(notes, quantity(held, "removal waits", "removals wait")+" for iksync approve")
 	}
 	return strings.Join(append([]string{line}, notes...), "; ")
 }

@@ -176,6 +176,11 @@ func (b *backfill) told(h *handed) error {
 			how = fmt.Sprintf("Not in step: %s failing (iksync failures), %s that could not be looked at.", files(failing), quantity(unreadable, "path"))
 		}
 		fmt.Fprintf(b.out, "%s The daemon has uploaded %s (%s) meanwhile.\n", how, files(h.Uploaded), humanize.Bytes(uint64(h.UploadedBytes)))
+		for _, r := range h.Roots {
+			if r.Braked != "" {
+				fmt.Fprintf(b.out, "Nothing of %s is removed: %s (iksync approve)\n", r.Path, r.Braked)
+			}
+		}
 	}
 	if !h.InStep {
 		return exit(exitFailed, nil)

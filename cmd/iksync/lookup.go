@@ -21,8 +21,8 @@ func (a *app) lookupCommand() *cobra.Command {
 		Short: "Find the record of a file by its path, fileId or URL",
 		Long: `lookup prints what is recorded of files, which are named by their path here, their fileId,
 their path in the library, or their URL (also one with transformations or another
-endpoint). It only reads, also beside a daemon. What is not recorded ends it with exit
-code 1.`,
+endpoint). It only reads, also beside a daemon. What is not recorded, or not any more since
+its copy was removed from the library, ends it with exit code 1.`,
 		Example: `  iksync lookup ~/Pictures/2026/cover.jpg
   iksync lookup 68f1d2a36c7cd75eb8000001
   iksync lookup 'https://ik.imagekit.io/demo/tr:w-200/photos/2026/cover.jpg?updatedAt=1'`,
@@ -34,7 +34,7 @@ code 1.`,
 }
 
 func (r *request) lookup(ctx context.Context, args []string) error {
-	return r.reading(ctx, func(db *state.DB, _ *queue.Queue) error {
+	return r.reading(ctx, func(db *state.DB, q *queue.Queue) error {
 		roots, err := db.Roots(ctx)
 		if err != nil {
 			return err
@@ -51,7 +51,16 @@ func (r *request) lookup(ctx context.Context, args []string) error {
 			}
 			if f == nil {
 				missing++
-				fmt.Fprintf(r.err, "iksync: %s is not recorded\n", display(name))
+				removed, err := findRemoved(ctx, q, roots, name)
+				if err != nil {
+					return err
+				}
+				if removed == nil {
+					fmt.Fprintf(r.err, "iksync: %s is not recorded\n", display(name))
+					continue
+				}
+				fmt.Fprintf(r.err, "iksync: %s is not recorded any more: %s, fileId %s, remote path %s, was removed from the library at %s; %s\n", display(name),
+					display(strings.TrimSuffix(byID[removed.RootID].Path, "/")+"/"+removed.Path), removed.FileID, removed.RemotePath, timestamp(removed.At), whereabouts(removed.TrashPath))
 				continue
 			}
 			if err := r.tell(byID[f.RootID], f); err != nil {
@@ -86,6 +95,26 @@ func find(ctx context.Context, db *state.DB, roots []state.Root, name string) (*
 	}
 	f, err := db.RemoteOwner(ctx, name)
 	return whole(ctx, db, f, err)
+}
+
+// findRemoved looks for what was removed from the library by what a user has of it; nil
+// when there is nothing.
+func findRemoved(ctx context.Context, q *queue.Queue, roots []state.Root, name string) (*queue.Removed, error) {
+	if r, err := q.RemovedAsset(ctx, name); err != nil || r != nil {
+		return r, err
+	}
+	for _, root := range roots {
+		in, err := placesIn(root.Path, name)
+		if err != nil {
+			return nil, usage("%s: %v", name, err)
+		}
+		for _, at := range in {
+			if r, err := q.RemovedAt(ctx, queue.Place{RootID: root.ID, Path: at}); err != nil || r != nil {
+				return r, err
+			}
+		}
+	}
+	return nil, nil
 }
 
 // whole adds the response to a record.

@@ -355,7 +355,15 @@ func (o *operator) root(ctx context.Context, g *generation, i int, backlogs map[
 	if err != nil {
 		return r, err
 	}
-	r.Gone, r.Braked = standing.Absent+standing.Kept, standing.Braked
+	r.Gone = standing.Absent + standing.Kept
+	for absence, waiting := range map[state.Absence]queue.Waiting{state.Gone: standing.Gone, state.Filtered: standing.Filtered} {
+		if root.config.Removal.Policy(absence) != uploader.Keep {
+			r.Removals, r.HeldBack = r.Removals+waiting.Files, r.HeldBack+waiting.HeldBack
+		}
+	}
+	if r.HeldBack > 0 {
+		r.Braked = standing.Braked
+	}
 	pause := o.d.q.PausedUntil(r.ID)
 	switch {
 	case w.Paused != "":
@@ -370,6 +378,8 @@ func (o *operator) root(ctx context.Context, g *generation, i int, backlogs map[
 		r.State = control.Syncing
 	case failing > 0 || w.Report.Problems > 0:
 		r.State = control.Failing
+	case r.HeldBack > 0:
+		r.State, r.Why = control.HeldBack, quantity(r.HeldBack, "removal waits", "removals wait")+" for you: iksync approve shows them"
 	default:
 		r.State = control.InStep
 	}
@@ -411,7 +421,10 @@ func offline(ctx context.Context, db *state.DB, q *queue.Queue) (*control.Status
 		if err != nil {
 			return nil, err
 		}
-		r.Gone, r.Braked, r.Scan.Last = standing.Absent+standing.Kept, standing.Braked, standing.Scanned
+		r.Gone, r.HeldBack, r.Scan.Last = standing.Absent+standing.Kept, standing.Gone.HeldBack+standing.Filtered.HeldBack, standing.Scanned
+		if r.HeldBack > 0 {
+			r.Braked = standing.Braked
+		}
 		if p := pauses[root.ID]; p != nil {
 			r.PausedUntil = p.Until
 			r.Why = "paused by iksync pause"

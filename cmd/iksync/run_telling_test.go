@@ -309,8 +309,8 @@ func TestHooksTellWhatComesAbout(t *testing.T) {
 	}
 }
 
-// The heartbeat is there while all is in step, and not when a file fails, and its URL is
-// in no log.
+// The heartbeat is there while all is in step, and not when a file fails or removals wait
+// for somebody, and its URL is in no log.
 func TestTheHeartbeat(t *testing.T) {
 	t.Parallel()
 	r := newRunRig(t, emulator.Options{})
@@ -327,7 +327,11 @@ func TestTheHeartbeat(t *testing.T) {
 	}
 	r.set("heartbeat_url", host.URL+"/ping/uuid-that-is-secret")
 	r.set("heartbeat_every", "1s")
-	r.write("a.jpg")
+	r.roots[0].more = "    delete: trash\n    delete_after: 0s\n    max_delete: \"1\"\n"
+	r.configure()
+	for _, path := range []string{"a.jpg", "b.jpg", "c.jpg"} {
+		r.write(path)
+	}
 	d := r.start()
 	waitFor(t, "three heartbeats", func() bool { return gets() >= 3 })
 	d.says("its host did not take it: 418", "the heartbeat is sent")
@@ -337,6 +341,17 @@ func TestTheHeartbeat(t *testing.T) {
 	r.iksync("ignore", "--config", r.config, filepath.Join(r.tree(), "broken.jpg"))
 	n := gets()
 	waitFor(t, "it goes on", func() bool { return gets() > n })
+	r.must(os.Remove(filepath.Join(r.tree(), "b.jpg")))
+	r.must(os.Remove(filepath.Join(r.tree(), "c.jpg")))
+	r.iksync("rescan", "--config", r.config)
+	d.says("2 removals wait for iksync approve")
+	waitFor(t, "the metrics say so", func() bool {
+		_, samples := r.scrape()
+		return samples[fmt.Sprintf(`iksync_root_state{root=%q,state="held back"}`, r.tree())] == "1" && samples[fmt.Sprintf(`iksync_removals_braked{root=%q}`, r.tree())] == "1"
+	})
+	r.iksync("approve", "--yes", "--config", r.config)
+	n = gets()
+	waitFor(t, "it goes on again", func() bool { return gets() > n })
 	if strings.Contains(d.log(), "uuid-that-is-secret") {
 		t.Error("the log shows the heartbeat's URL")
 	}

@@ -141,7 +141,14 @@ func printStatus(w io.Writer, s *control.Status) error {
 			fmt.Fprintf(&b, " (%s)", r.Why)
 		}
 		fmt.Fprintln(&b)
-		line("files", "%s, %s", humanize.Comma(r.Files), humanize.Bytes(uint64(r.Bytes)))
+		asOf := ""
+		if s.Running && r.ID != 0 {
+			asOf = " as of the last scan"
+			if r.Scan.Last.IsZero() {
+				asOf = " seen so far"
+			}
+		}
+		line("files", "%s, %s%s", humanize.Comma(r.Files), humanize.Bytes(uint64(r.Bytes)), asOf)
 		if r.Backlog > 0 || r.Settling > 0 {
 			todo := fmt.Sprintf("%s, %s", humanize.Comma(r.Backlog), humanize.Bytes(uint64(r.BacklogBytes)))
 			if !r.Oldest.IsZero() {
@@ -158,11 +165,17 @@ func printStatus(w io.Writer, s *control.Status) error {
 		if len(r.Held) > 0 {
 			line("held", "%s", counts(r.Held))
 		}
-		if r.Gone > 0 {
-			line("gone", "%s here; the copies are in the library still", humanize.Comma(r.Gone))
+		if len(r.Skipped) > 0 {
+			line("skipped", "%s", counts(r.Skipped))
 		}
-		if r.Braked != "" {
-			line("brake", "%s (iksync approve)", r.Braked)
+		if r.Gone > 0 {
+			line("gone", "%s not there, or not wanted, any more; the copies are in the library still", humanize.Comma(r.Gone))
+		}
+		if due := r.Removals - r.HeldBack; due > 0 {
+			line("removals", "%s of them to be removed when delete_after is over (iksync undo lists them)", humanize.Comma(due))
+		}
+		if r.HeldBack > 0 {
+			line("held back", "%s of them to be removed: %s (iksync approve)", humanize.Comma(r.HeldBack), r.Braked)
 		}
 		if s.Running {
 			printWatch(line, r, s.At)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"iksync/queue"
 	"iksync/uploader"
 	"iksync/uploader/imagekit"
 	"iksync/watcher"
@@ -36,6 +38,7 @@ type result struct {
 	remaining   int64
 	gone        int64    // records of files that are absent, and whose copies stay so far
 	braked      []string // why removals of a root wait for approval
+	elsewhere   []elsewhere
 	seconds     float64
 	statePath   string
 	interrupted bool
@@ -46,6 +49,32 @@ type result struct {
 type rootSummary struct {
 	Path   string `json:"path"`
 	Folder string `json:"folder"`
+}
+
+// elsewhere are files of a root that are in the library outside of its folder: they were
+// uploaded when it had another one.
+type elsewhere struct {
+	Root   string `json:"root"`
+	Folder string `json:"folder"`
+	Files  int64  `json:"files"`
+	First  string `json:"first"` // remote path of one
+}
+
+func (e *elsewhere) String() string {
+	are, stay := "are", "they stay where they are"
+	if e.Files == 1 {
+		are, stay = "is", "it stays where it is"
+	}
+	return fmt.Sprintf("%s of %s %s in the library outside of %s, such as %s: %s, and new ones go to %s", files(e.Files), display(e.Root), are, e.Folder, e.First, stay, e.Folder)
+}
+
+// outsideFolder tells which files of a root are outside of its folder; nil when none is.
+func outsideFolder(ctx context.Context, q *queue.Queue, r *openRoot) (*elsewhere, error) {
+	n, first, err := q.Outside(ctx, r.state.ID, r.config.Folder)
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	return &elsewhere{Root: r.config.Path, Folder: r.config.Folder, Files: n, First: first}, nil
 }
 
 type failure struct {
@@ -89,6 +118,7 @@ type summary struct {
 	Removed        int64            `json:"removed"`
 	Gone           int64            `json:"gone"`
 	Braked         []string         `json:"braked,omitempty"`
+	Elsewhere      []elsewhere      `json:"elsewhere,omitempty"`
 	Renamed        int64            `json:"renamed"`
 	RenamedFirst   []renamed        `json:"renamed_first,omitempty"`
 	Retries        int64            `json:"retries"`
@@ -105,7 +135,7 @@ func (r *result) summary() summary {
 		Skipped: make(map[string]int64), Waiting: r.held, WaitingFirst: r.holds, Failed: r.failed, FailedFirst: r.failures,
 		Remaining: r.remaining, Retries: r.stats.Retries, Requests: r.stats.Requests, Seconds: r.seconds, State: r.statePath,
 		Renamed: r.stats.Renamed, Moved: r.stats.Moved, MovedFolders: r.stats.MovedFolders, Copied: r.stats.Copied, Aliased: r.stats.Aliased, Removed: r.stats.Removed,
-		Gone: r.gone, Braked: r.braked,
+		Gone: r.gone, Braked: r.braked, Elsewhere: r.elsewhere,
 	}
 	if r.cause != nil && !r.interrupted {
 		s.Error = r.cause.Error()
@@ -225,6 +255,9 @@ func (s *summary) print(w io.Writer) {
 	line("renamed", s.Renamed, "their own remote path was not to be had")
 	for _, n := range s.RenamedFirst {
 		fmt.Fprintf(w, "      %s: %s instead of %s\n", n.Path, n.Given, n.Wanted)
+	}
+	for i := range s.Elsewhere {
+		fmt.Fprintf(w, "note: %s\n", &s.Elsewhere[i])
 	}
 	if s.Error == "" && !s.InStep && !s.Interrupted {
 		fmt.Fprintln(w, "Run it again to try once more what failed.")

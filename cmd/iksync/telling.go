@@ -241,6 +241,8 @@ func (o *operator) unwell(ctx context.Context, now time.Time) string {
 			return r.Path + ": " + files(sum(r.Failing)) + " failing"
 		case r.Scan.Unreadable > 0:
 			return r.Path + ": " + quantity(r.Scan.Unreadable, "place") + " can't be read"
+		case r.HeldBack > 0:
+			return r.Path + ": " + quantity(r.HeldBack, "removal waits", "removals wait") + " for iksync approve"
 		case r.State != control.Syncing:
 			return strings.TrimSuffix(r.Path+": "+r.State+", "+r.Why, ", ")
 		case !r.Oldest.IsZero() && now.Sub(r.Oldest) > slow && now.Sub(s.Uploads.LastSuccess) > slow:

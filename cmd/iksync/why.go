@@ -23,7 +23,8 @@ func (a *app) whyCommand() *cobra.Command {
 		Short:   "Tell everything about one file, and what will happen next",
 		Long: `why tells everything about one file: which filter decided, how it is on the disk and in
 its record, what the daemon has noticed of late, every attempt that did not succeed with
-ImageKit's answer and request id, its fileId and URL, and what will happen next and when.
+ImageKit's answer and request id, its fileId and URL, what was removed from the library,
+and what will happen next and when.
 
 It asks the running daemon. Without one it reads the state file; the filters are then
 those of --config. "iksync history" is the same.`,
@@ -106,7 +107,9 @@ func (r *request) printStory(s *control.Story) error {
 	default:
 		line("disk", "%s, modified %s", size(s.Disk.Size), timestamp(s.Disk.ModifiedAt))
 	}
-	line("filters", "%s", s.Filter.Why)
+	if s.Filter.Why != "" {
+		line("filters", "%s", s.Filter.Why)
+	}
 	if !s.Ignored.IsZero() {
 		line("ignored", "since %s", timestamp(s.Ignored))
 	}
@@ -121,6 +124,9 @@ func (r *request) printStory(s *control.Story) error {
 		if f.Gone != "" {
 			line("gone", "%s since %s", f.Gone, timestamp(f.GoneAt))
 		}
+	}
+	if r := s.Removed; r != nil {
+		line("removed", "%s from the library: %s, fileId %s; %s", timestamp(r.At), r.RemotePath, r.FileID, whereabouts(r.TrashPath))
 	}
 	if s.Same != "" {
 		line("same as", "%s", s.Same)
@@ -144,6 +150,14 @@ func (r *request) printStory(s *control.Story) error {
 		line("next", "%s", s.Next)
 	}
 	return nil
+}
+
+// whereabouts says what became of an asset that was removed.
+func whereabouts(trash string) string {
+	if trash == "" {
+		return "it was deleted"
+	}
+	return "it is in the trash as " + trash
 }
 
 func size(n int64) string {

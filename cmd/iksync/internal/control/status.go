@@ -10,6 +10,7 @@ const (
 	Waiting    = "waiting"     // all uploads wait: for the account, the key, the network or the state file
 	Syncing    = "syncing"     // there is something to do
 	Failing    = "failing"     // in step but for files that fail
+	HeldBack   = "held back"   // in step but for removals that a brake holds back until somebody decides
 	InStep     = "in step"     // nothing is to do
 	NotRunning = "not running" // there is no daemon: what the state file tells
 )
@@ -54,7 +55,12 @@ type RootStatus struct {
 	Held    map[string]int64 `json:"held"`
 	Skipped map[string]int64 `json:"skipped"` // by the last scan, by rule
 	Gone    int64            `json:"gone"`    // not there, or not wanted, any more: the copies are in the library still
-	Braked  string           `json:"braked,omitempty"`
+	// Of the gone ones how many copies the policies remove, at once or when their grace is
+	// over, and how many of these a brake holds back, and why. Without a daemon, which knows
+	// the policies, it is not known how many are to be removed.
+	Removals int64  `json:"removals"`
+	HeldBack int64  `json:"removals_held_back"`
+	Braked   string `json:"braked,omitempty"`
 
 	Watch Watch `json:"watch"`
 	Scan  Scan  `json:"scan"`
@@ -148,7 +154,7 @@ type Point struct {
 }
 
 // pressing orders the states.
-var pressing = []string{Waiting, Paused, Syncing, Failing, InStep}
+var pressing = []string{Waiting, Paused, Syncing, Failing, HeldBack, InStep}
 
 // Sum sets the state of the whole from those of the roots.
 func (s *Status) Sum() {
@@ -156,7 +162,7 @@ func (s *Status) Sum() {
 		for i := range s.Roots {
 			if r := &s.Roots[i]; r.State == state {
 				s.State, s.Why = state, r.Why
-				if len(s.Roots) > 1 && state == Paused {
+				if len(s.Roots) > 1 && (state == Paused || state == HeldBack) {
 					s.Why = r.Path + ", " + r.Why
 				}
 				return

@@ -12,7 +12,8 @@ type Story struct {
 	Disk    *Disk    `json:"disk,omitempty"` // nil when no file is there
 	DiskWhy string   `json:"disk_why,omitempty"`
 	Filter  Decision `json:"filter"`
-	Record  *Record  `json:"record,omitempty"`  // nil when it was never uploaded
+	Record  *Record  `json:"record,omitempty"`  // nil when nothing is recorded of the path
+	Removed *Removed `json:"removed,omitempty"` // nil when nothing of the path was removed from the library
 	Same    string   `json:"same_as,omitempty"` // the path whose asset has its content
 	Job     *Job     `json:"job,omitempty"`     // nil when nothing is to be done
 
@@ -52,6 +53,15 @@ type Record struct {
 	CheckedAt    time.Time `json:"checked_at"`
 	Gone         string    `json:"gone,omitempty"` // why the file is not at its place
 	GoneAt       time.Time `json:"gone_at,omitzero"`
+}
+
+// Removed is an asset that was deleted in the library or moved to its trash, as the root's
+// policies say.
+type Removed struct {
+	FileID     string    `json:"file_id"`
+	RemotePath string    `json:"remote_path"`          // where it was
+	TrashPath  string    `json:"trash_path,omitempty"` // where it is; "" when it was deleted
+	At         time.Time `json:"at"`
 }
 
 // Job is what is to be done about a path.

@@ -69,7 +69,7 @@ func describe() map[string]metric {
 	counter := func(name, help string, labels ...string) { add(prometheus.CounterValue, name, help, labels...) }
 
 	gauge("iksync_build_info", "1, with the version of iksync and of Go.", "version", "goversion")
-	gauge("iksync_root_state", "1 for the state that the root is in, 0 for the others: waiting, paused, syncing, failing, in step.", "root", "state")
+	gauge("iksync_root_state", "1 for the state that the root is in, 0 for the others: waiting, paused, syncing, failing, held back, in step.", "root", "state")
 	gauge("iksync_root_files", "Files of the root that are to be in the library, as of the last scan.", "root")
 	gauge("iksync_root_bytes", "Their bytes.", "root")
 	gauge("iksync_backlog_files", "Files that are to be sent, moved or looked at.", "root")
@@ -160,7 +160,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 }
 
 func putRoot(put func(string, float64, ...string), r *control.RootStatus) {
-	for _, state := range []string{control.Waiting, control.Paused, control.Syncing, control.Failing, control.InStep} {
+	for _, state := range []string{control.Waiting, control.Paused, control.Syncing, control.Failing, control.HeldBack, control.InStep} {
 		put("iksync_root_state", one(r.State == state), r.Path, state)
 	}
 	put("iksync_root_files", float64(r.Files), r.Path)

@@ -123,7 +123,7 @@ function hello(h) {
 
 // ---- how all stands
 
-const headlines = { "in step": "Everything is in step", syncing: "Syncing", paused: "Paused", waiting: "Uploads wait", failing: "In step, but for files that fail" };
+const headlines = { "in step": "Everything is in step", syncing: "Syncing", paused: "Paused", waiting: "Uploads wait", failing: "In step, but for files that fail", "held back": "In step, but for removals that wait for you" };
 const sum = (counts) => Object.values(counts ?? {}).reduce((a, b) => a + b, 0);
 
 function show(s) {
@@ -140,10 +140,10 @@ function show(s) {
   text($("why"), s.why ?? "");
   $("why").hidden = !s.why;
   $("whole").dataset.state = s.state;
-  document.title = `${{ "in step": "✓", syncing: "↑", failing: "⚠" }[s.state] ?? "⏸"} ${s.state} – iksync`;
+  document.title = `${{ "in step": "✓", syncing: "↑", failing: "⚠", "held back": "⚠" }[s.state] ?? "⏸"} ${s.state} – iksync`;
   const oldest = s.roots.map((r) => r.oldest_pending).filter(known).sort()[0];
   figures($("figures"), [
-    ["Files", number(total((r) => r.files))],
+    ["Files, by the last scan", number(total((r) => r.files))],
     ["To go", backlog ? `${count(backlog, "file")}, ${size(total((r) => r.backlog_bytes))}` : "nothing"],
     ["Time left", backlog && u.eta_seconds !== undefined ? `about ${span(u.eta_seconds)}` : ""],
     ["Oldest waits for", oldest ? span((now - new Date(oldest)) / 1000) : ""],
@@ -199,14 +199,16 @@ function updateRoot(li, r, now) {
   const w = r.watch;
   const covered = w.polling ? "polled" : w.directories ? `${number(w.watched)} of ${count(w.directories, "directory").replace("directorys", "directories")}` : "";
   figures(dl, [
-    ["Files", `${number(r.files)}, ${size(r.bytes)}`],
+    ["Files, by the last scan", `${number(r.files)}, ${size(r.bytes)}`],
     ["To go", r.backlog ? `${number(r.backlog)}, ${size(r.backlog_bytes)}` : "nothing"],
     ["Oldest waits for", known(r.oldest_pending) && r.backlog ? span((now - new Date(r.oldest_pending)) / 1000) : ""],
     ["Settling", r.settling ? number(r.settling) : ""],
     ["Failing", sum(r.failing) ? number(sum(r.failing)) : ""],
     ["Not taken", sum(r.skipped) ? number(sum(r.skipped)) : ""],
     ["Held", sum(r.held) ? number(sum(r.held)) : ""],
-    ["Gone here", r.gone ? number(r.gone) : ""],
+    ["Gone, or not wanted any more", r.gone ? number(r.gone) : ""],
+    ["To be removed", r.removals ? number(r.removals) : ""],
+    ["Held back of these", r.removals_held_back ? number(r.removals_held_back) : ""],
     ["Watched", covered],
     ["Overflows", w.overflows ? number(w.overflows) : ""],
     ["Last full scan", r.scan.running ? `going on, ${number(r.scan.seen)} seen` : known(r.scan.last) ? ago(r.scan.last, now) : ""],
@@ -222,7 +224,7 @@ function warnings(s) {
   const b = s.uploads.breaker;
   if (b) all.push({ bad: true, words: `All uploads wait since ${clock(b.since)}: ${b.reason} (${b.class}${b.request_id ? `, request id ${b.request_id}` : ""}). Next try ${clock(b.next)}.` });
   for (const r of s.roots) {
-    if (r.braked) all.push({ bad: true, words: `${r.path}: ${r.braked}` });
+    if (r.braked) all.push({ bad: true, words: `${r.path}: ${r.braked}: “iksync approve” shows them` });
     if (r.state === "paused" && !byHand(r)) all.push({ bad: true, words: `${r.path}: ${r.why}` });
     if (r.watch.why) all.push({ words: `${r.path}: ${r.watch.why}` });
     if (r.scan.unreadable) all.push({ words: `${r.path}: ${count(r.scan.unreadable, "place")} could not be read by the last scan` });
@@ -388,7 +390,8 @@ async function story(at, path) {
     rows.push(["fileId", s.record.file_id], ["Remote path", s.record.remote_path], ["URL", s.record.url],
       ["Uploaded", `${clock(s.record.uploaded_at)}, ${size(s.record.size)}`], ["Hash", s.record.hash],
       ["Gone", s.record.gone && `${s.record.gone} since ${clock(s.record.gone_at)}`]);
-  } else rows.push(["Record", "it was never uploaded"]);
+  } else rows.push(["Record", "none"]);
+  if (s.removed) rows.push(["Removed from the library", `${clock(s.removed.at)}: ${s.removed.remote_path}, fileId ${s.removed.file_id}; ` + (s.removed.trash_path ? `it is in the trash as ${s.removed.trash_path}` : "it was deleted")]);
   if (s.same_as) rows.push(["Same content as", s.same_as]);
   if (s.job) rows.push(["Job", `${s.job.state}, ${count(s.job.attempts, "attempt")}` + (s.job.class ? `; ${s.job.class}: ${s.job.reason}` : "")]);
   if (known(s.ignored_since)) rows.push(["Left out since", clock(s.ignored_since)]);
