@@ -116,14 +116,16 @@ func (q *Queue) Recorded(ctx context.Context, rootID int64) (files, bytes int64,
 }
 
 // Outside counts the records of a root that are there, and whose assets are not below a
-// folder of the library, and gives the first such remote path. It may read every record.
+// folder of the library, and gives the first such remote path. It reads every record that
+// has an asset outside of the folder, also those of other roots.
 func (q *Queue) Outside(ctx context.Context, rootID int64, folder string) (n int64, first string, err error) {
 	below := strings.TrimSuffix(folder, "/")
 	if below == "" {
 		return 0, "", nil
 	}
-	rows, err := q.db.Query(ctx, `SELECT count(*), coalesce(min(remote_path), '') FROM files WHERE root_id = ?1 AND absent = 0 AND NOT (remote_path > ?2 AND remote_path < ?3)`,
-		rootID, below+"/", below+"0")
+	rows, err := q.db.Query(ctx, `SELECT count(*), coalesce(min(remote_path), '') FROM (
+			SELECT remote_path, root_id, absent FROM files WHERE remote_path <= ?2 UNION ALL SELECT remote_path, root_id, absent FROM files WHERE remote_path >= ?3)
+		WHERE +root_id = ?1 AND absent = 0`, rootID, below+"/", below+"0")
 	if err != nil {
 		return 0, "", fmt.Errorf("count what is outside of %s: %w", folder, err)
 	}
