@@ -36,6 +36,7 @@ type backfill struct {
 	*app
 	configFile string
 	adHoc      config.AdHoc
+	workers    int
 	params     *paramFlags
 	stateFile  string
 	emulated   bool
@@ -68,12 +69,12 @@ DIR is the one root and the flags below describe it.`,
 	fs.StringVar(&b.stateFile, "state", "", "state `file` (default: the configuration's, else $XDG_STATE_HOME/iksync/iksync.db)")
 	fs.BoolVar(&b.json, "json", false, "print the summary as JSON")
 	fs.BoolVar(&b.noProgress, "no-progress", false, "no bars on a terminal")
-	fs.IntVar(&b.adHoc.Workers, "workers", 0, fmt.Sprintf("uploads at once (default: the configuration's, else %d)", config.DefaultWorkers))
+	addWorkersFlag(fs, &b.workers)
 	fs.BoolVar(&b.emulated, "emulator", false, "upload into the embedded emulator instead of ImageKit; with a state file of its own")
 	fs.StringVar(&b.emulator.dir, "emulator-dir", "", "where the emulator keeps its files (default $XDG_STATE_HOME/iksync/emulator)")
 	fs.BoolVar(&b.serve, "serve", false, "with --emulator: go on serving the files until Ctrl-C")
 	b.rootFlags(fs)
-	fs.StringVar(&b.adHoc.LogLevel, "log-level", "", "debug, info, warn or error")
+	addLogLevelFlag(fs, &b.adHoc.LogLevel)
 	b.params = addParamFlags(fs)
 	return cmd
 }
@@ -163,6 +164,9 @@ func (b *backfill) configure(args []string) (*config.Config, error) {
 	if b.serve && !b.emulated {
 		return nil, usage("--serve goes with --emulator")
 	}
+	if b.params.flags.Changed("workers") {
+		b.adHoc.Workers = &b.workers
+	}
 	if b.configFile == "" {
 		if len(args) != 1 {
 			return nil, usage("name one directory, or a configuration with --config (see iksync backfill --help)")
@@ -178,7 +182,7 @@ func (b *backfill) configure(args []string) (*config.Config, error) {
 		b.adHoc.UploadURL, b.adHoc.APIURL = b.getenv("IKSYNC_UPLOAD_URL"), b.getenv("IKSYNC_API_URL")
 		cfg, err := b.adHoc.Config()
 		if err != nil {
-			return nil, exit(exitConfig, err)
+			return nil, misconfigured(err)
 		}
 		return cfg, nil
 	}
@@ -192,7 +196,7 @@ func (b *backfill) configure(args []string) (*config.Config, error) {
 	cfg.UploadURL = cmp.Or(b.getenv("IKSYNC_UPLOAD_URL"), cfg.UploadURL)
 	cfg.APIURL = cmp.Or(b.getenv("IKSYNC_API_URL"), cfg.APIURL)
 	if err := cfg.Override(b.adHoc.Workers, b.adHoc.LogLevel); err != nil {
-		return nil, exit(exitConfig, err)
+		return nil, misconfigured(err)
 	}
 	if len(args) > 0 {
 		cfg.Roots, err = pickRoots(cfg.Roots, args)

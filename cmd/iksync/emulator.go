@@ -52,6 +52,13 @@ for trials and tests: transformations are not computed.`,
 }
 
 func (a *app) runEmulator(ctx context.Context, f emulatorFlags) error {
+	_, _, err := net.SplitHostPort(f.addr)
+	if err == nil {
+		_, err = net.ResolveTCPAddr("tcp", f.addr)
+	}
+	if err != nil {
+		return usage("--addr: name an address to listen on, such as %s: %v", emulatorAddr, err)
+	}
 	dir, err := a.emulatorDir(f.dir)
 	if err != nil {
 		return err

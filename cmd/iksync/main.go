@@ -54,6 +54,15 @@ func exit(code int, err error) error { return &exitError{code: code, err: err} }
 
 func usage(format string, args ...any) error { return exit(exitUsage, fmt.Errorf(format, args...)) }
 
+// misconfigured is the end with a configuration, or with flags in its place, that can't be used.
+func misconfigured(err error) error {
+	var flag *config.FlagError
+	if errors.As(err, &flag) {
+		return exit(exitUsage, err)
+	}
+	return exit(exitConfig, err)
+}
+
 // app is what the commands have of the world outside.
 type app struct {
 	in       io.Reader

@@ -187,7 +187,7 @@ type checker struct {
 func (c *checker) at(yamlPath, format string, args ...any) {
 	problem := fmt.Sprintf(format, args...)
 	if c.file == nil {
-		c.errs = append(c.errs, errors.New(flagOf(yamlPath)+problem))
+		c.errs = append(c.errs, unfiled(yamlPath, problem))
 		return
 	}
 	p, err := yaml.PathString(yamlPath)
