@@ -26,7 +26,7 @@ Each check is ok, a note, a warning (iksync works, but not as well as it could) 
 exit code is 0 when none failed, 78 when a part of the configuration or a path can't be used,
 77 when ImageKit refuses the key, else 1.`,
 		Example: `  iksync check --config /etc/iksync/config.yaml`,
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return r.check(cmd.Context()) },
 	}
 	r.flags(cmd)

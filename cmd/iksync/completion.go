@@ -26,7 +26,7 @@ few, their values: classes of failures, roots, formats. Packages install it alre
   iksync completion bash > ~/.local/share/bash-completion/completions/iksync      # from now on
   iksync completion zsh > "${fpath[1]}/_iksync"
   iksync completion fish > ~/.config/fish/completions/iksync.fish`,
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		Args:      cobra.MatchAll(oneArgument("the shell: "+strings.Join(shells, ", ")), cobra.OnlyValidArgs),
 		ValidArgs: shells,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.printCompletion(cmd.Root(), args[0])

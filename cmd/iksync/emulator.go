@@ -42,7 +42,7 @@ func (a *app) emulatorCommand() *cobra.Command {
 		Long: `emulator serves ImageKit's upload and management APIs over a directory, the
 stored files at their URLs, and a gallery page. It accepts any private key. It is
 for trials and tests: transformations are not computed.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runEmulator(cmd.Context(), f) },
 	}
 	cmd.Flags().StringVar(&f.addr, "addr", emulatorAddr, "address to listen on")

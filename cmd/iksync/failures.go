@@ -55,7 +55,7 @@ The classes are
 
 iksync retry tries them at once; iksync ignore leaves them out; iksync why tells all
 about one of them.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd.Context(), args, cmd.Flags().Changed("class"))
 		},

@@ -44,7 +44,7 @@ A configuration that is there already is never overwritten. Of one in /etc/iksyn
 file and the state file are by default those of the systemd units.`,
 		Example: `  iksync init
   iksync init --config config.yaml --root ~/Pictures --to /photos --key-file ~/.imagekit_key`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
 	}
 	fs := cmd.Flags()

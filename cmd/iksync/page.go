@@ -181,7 +181,7 @@ see pictures: open it once, the browser keeps the token. Keep it to yourself.
 
 The page is served where the configuration says (http: 127.0.0.1:7711). From another
 machine, an SSH tunnel reaches it: ssh -L 7711:127.0.0.1:7711 HOST.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.page(cmd.Context()) },
 	}
 	r.flags(cmd)

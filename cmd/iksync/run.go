@@ -71,7 +71,7 @@ signal breaks them off. SIGHUP reads the configuration again; one that is wrong 
 refused, and the old one stays.
 
 It reports to systemd (Type=notify) and feeds its watchdog while it makes progress.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if d.configFile == "" {
 				return usage("name the configuration with --config")

@@ -27,7 +27,7 @@ ImageKit's answer and request id, its fileId and URL, and what will happen next 
 
 It asks the running daemon. Without one it reads the state file; the filters are then
 those of --config. "iksync history" is the same.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArgument("the file to tell about"),
 		RunE: func(cmd *cobra.Command, args []string) error { return r.why(cmd.Context(), args[0]) },
 	}
 	r.flags(cmd)
