@@ -61,9 +61,9 @@ func (a *app) export(ctx context.Context, f exportFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	db, err := state.OpenReadOnly(ctx, path)
+	db, err := readState(ctx, path)
 	if err != nil {
-		return exit(exitConfig, err)
+		return err
 	}
 	defer db.Close()
 	roots, err := db.Roots(ctx)

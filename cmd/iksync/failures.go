@@ -106,9 +106,9 @@ type failingFile struct {
 // failing says what is asked for, each selection of one root, and reads what is failing
 // of it; of each it names so many files at most.
 func (r *request) failing(ctx context.Context, path string, args []string, class string, most int) ([]queue.Selection, []failingRoot, error) {
-	db, err := state.OpenReadOnly(ctx, path)
+	db, err := readState(ctx, path)
 	if err != nil {
-		return nil, nil, exit(exitConfig, err)
+		return nil, nil, err
 	}
 	defer db.Close()
 	q := newQueue(db)

@@ -193,12 +193,12 @@ func (r *request) page(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return exit(exitConfig, fmt.Errorf("there is no state file: %w", err))
 	}
 	link, err := control.NewClient(path).Page(ctx)
 	if err != nil {
-		return exit(exitFailed, err)
+		return unanswered(path, err)
 	}
 	if r.json {
 		return json.NewEncoder(r.out).Encode(map[string]string{"link": link})

@@ -84,9 +84,9 @@ type absentFile struct {
 
 // look reads what is absent of the roots that are asked for, "" for all.
 func (r *removals) look(ctx context.Context, path string, names []string) ([]absentRoot, error) {
-	db, err := state.OpenReadOnly(ctx, path)
+	db, err := readState(ctx, path)
 	if err != nil {
-		return nil, exit(exitConfig, err)
+		return nil, err
 	}
 	defer db.Close()
 	q := newQueue(db)

@@ -111,7 +111,7 @@ func (s *showing) ask(ctx context.Context, path string) (*control.Status, error)
 		return st, nil
 	}
 	if !errors.Is(err, control.ErrNoDaemon) {
-		return nil, exit(exitFailed, err)
+		return nil, unanswered(path, err)
 	}
 	err = s.reading(ctx, func(db *state.DB, q *queue.Queue) error {
 		st, err = offline(ctx, db, q)

@@ -51,7 +51,7 @@ func (r *request) why(ctx context.Context, name string) error {
 				s, err = r.storyOffline(ctx, db, q, p)
 			}
 			if err != nil {
-				return err
+				return unanswered(path, err)
 			}
 			if r.json {
 				enc := json.NewEncoder(r.out)
