@@ -73,15 +73,16 @@ DIR is the one root and the flags below describe it.`,
 	fs.BoolVar(&b.emulated, "emulator", false, "upload into the embedded emulator instead of ImageKit; with a state file of its own")
 	fs.StringVar(&b.emulator.dir, "emulator-dir", "", "where the emulator keeps its files (default $XDG_STATE_HOME/iksync/emulator)")
 	fs.BoolVar(&b.serve, "serve", false, "with --emulator: go on serving the files until Ctrl-C")
-	b.rootFlags(fs)
+	b.rootFlags(fs, " (default with --emulator: /)")
 	addLogLevelFlag(fs, &b.adHoc.LogLevel)
 	b.params = addParamFlags(fs)
 	return cmd
 }
 
-// rootFlags are the flags that describe a root in place of a configuration.
-func (b *backfill) rootFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&b.adHoc.Folder, "to", "", "remote `folder` that mirrors DIR (default with --emulator: /)")
+// rootFlags are the flags that describe a root in place of a configuration; folder is what
+// is to be said of --to besides.
+func (b *backfill) rootFlags(fs *pflag.FlagSet, folder string) {
+	fs.StringVar(&b.adHoc.Folder, "to", "", "remote `folder` that mirrors DIR"+folder)
 	fs.StringArrayVar(&b.adHoc.Exclude, "exclude", nil, "gitignore-style `pattern` of files to leave out (repeatable)")
 	fs.StringArrayVar(&b.adHoc.Include, "include", nil, "gitignore-style `pattern` of the only files to take (repeatable)")
 	fs.StringSliceVar(&b.adHoc.Types, "types", nil, "only these types: image, video, audio, any")
@@ -148,11 +149,11 @@ func (b *backfill) run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	result.emulator = emulator
+	result.emulator, result.serves = emulator, b.serve && ctx.Err() == nil
 	if err := b.report(result); err != nil {
 		return err
 	}
-	if b.serve && emulator != nil && ctx.Err() == nil {
+	if result.serves {
 		fmt.Fprintf(b.err, "Serving %s until Ctrl-C.\n", emulator.pageURL())
 		<-ctx.Done()
 	}

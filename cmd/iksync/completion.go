@@ -49,6 +49,7 @@ func (a *app) printCompletion(root *cobra.Command, shell string) error {
 // flagValues are the values of the flags that take one of a few.
 var flagValues = map[string][]string{
 	"class":     failureClasses,
+	"delete":    goneWords,
 	"format":    {"csv", "jsonl"},
 	"log-level": {"debug", "info", "warn", "error"},
 	"plan":      {"free", "lite", "pro"},

@@ -169,17 +169,20 @@ func (e *embedded) close() error {
 	return errors.Join(err, e.server.Close())
 }
 
-// explain says where the files are and how to look at them.
-func (e *embedded) explain(w io.Writer, some bool) {
+// explain says where the files are and how to look at them: here, when this process goes on
+// to serve them.
+func (e *embedded) explain(w io.Writer, some, serves bool) {
 	me := program()
 	fmt.Fprintf(w, "Library:    %s (the embedded emulator's)\n", e.dir)
 	if !some {
 		fmt.Fprintln(w, "Nothing had to be uploaded this time.")
 	}
-	fmt.Fprintf(w, `Look at it: %s emulator --dir %s
-            and open http://%s/ in a browser
-Records:    %s export --state %s --format csv
-`, me, quoteArg(e.dir), emulatorAddr, me, quoteArg(emulatorState(e.dir)))
+	if serves {
+		fmt.Fprintf(w, "Look at it: open %s in a browser\n", e.pageURL())
+	} else {
+		fmt.Fprintf(w, "Look at it: %s emulator --dir %s\n            and open http://%s/ in a browser\n", me, quoteArg(e.dir), emulatorAddr)
+	}
+	fmt.Fprintf(w, "Records:    %s export --state %s --format csv\n", me, quoteArg(emulatorState(e.dir)))
 }
 
 // program is how this program is called again.
