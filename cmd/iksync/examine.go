@@ -59,7 +59,7 @@ func (e *examination) roots(ctx context.Context, cfg *config.Config) (files int6
 	all := watcher.Survey{Whole: true} // that are to be watched
 	for i := range cfg.Roots {
 		r := &cfg.Roots[i]
-		const do = "mount it, correct the path, or let this user read it (systemd/README.md has how)"
+		const do = "mount it, correct the path, or let this user read it (how: " + serviceText + ")"
 		if _, err := config.RootPath(r.Path); err != nil {
 			e.failed("root", exitConfig, do, "%v", err)
 			continue

@@ -417,7 +417,7 @@ func (s *setup) next(w io.Writer) {
 	}
 	line(me+" plan --config "+file, "shows what would be uploaded, and does nothing")
 	if own.unit != "" {
-		line("systemctl enable --now "+own.unit, "keeps the library in step, as a service (systemd/README.md installs it)")
+		line("systemctl enable --now "+own.unit, "keeps the library in step, as a service (all about it: "+serviceText+")")
 	} else {
 		line(me+" backfill --config "+file, "uploads it, once")
 		line(me+" run --config "+file, "keeps the library in step until told to stop")
