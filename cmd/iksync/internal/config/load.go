@@ -330,7 +330,7 @@ func (c *checker) size(path, value string) int64 {
 }
 
 func (c *checker) root(at string, doc *documentRoot) Root {
-	var r Root
+	r := Root{written: *doc}
 	if doc.Path == "" {
 		c.at(at, "the root has no path")
 	} else if path, err := RootPath(doc.Path); err == nil {
