@@ -84,7 +84,11 @@ func (q *Queue) Due(ctx context.Context, r Removal) (due Due, err error) {
 				return err
 			}
 			if most := r.most(records + done); unapproved+done > most {
-				due.Braked = fmt.Sprintf("%d files would be removed from the library within an hour, and max_delete allows %d", unapproved+done, most)
+				already := ""
+				if done > 0 { // those are listed nowhere any more
+					already = fmt.Sprintf(" (%d removed already)", done)
+				}
+				due.Braked = fmt.Sprintf("%d files would be removed from the library within an hour%s, and max_delete allows %d", unapproved+done, already, most)
 				if err := tx.Exec(`UPDATE roots SET braked = ? WHERE id = ?`, due.Braked, r.RootID); err != nil {
 					return err
 				}

@@ -85,7 +85,7 @@ contents. Broken off and started again, it goes on where it was.`,
 	fs.BoolVar(&ad.all, "all", false, fmt.Sprintf("name every file, not the first %d of a kind", maxListed))
 	fs.BoolVar(&ad.verifyBytes, "verify-bytes", false, "download each file and compare its content")
 	fs.BoolVar(&ad.rebuild, "rebuild", false, "set a damaged state file aside first, and make it anew")
-	ad.rootFlags(fs)
+	ad.rootFlags(fs, "")
 	ad.params = addParamFlags(fs)
 	return cmd
 }

@@ -36,6 +36,7 @@ type backfill struct {
 	*app
 	configFile string
 	adHoc      config.AdHoc
+	workers    int
 	params     *paramFlags
 	stateFile  string
 	emulated   bool
@@ -68,19 +69,20 @@ DIR is the one root and the flags below describe it.`,
 	fs.StringVar(&b.stateFile, "state", "", "state `file` (default: the configuration's, else $XDG_STATE_HOME/iksync/iksync.db)")
 	fs.BoolVar(&b.json, "json", false, "print the summary as JSON")
 	fs.BoolVar(&b.noProgress, "no-progress", false, "no bars on a terminal")
-	fs.IntVar(&b.adHoc.Workers, "workers", 0, fmt.Sprintf("uploads at once (default: the configuration's, else %d)", config.DefaultWorkers))
+	addWorkersFlag(fs, &b.workers)
 	fs.BoolVar(&b.emulated, "emulator", false, "upload into the embedded emulator instead of ImageKit; with a state file of its own")
 	fs.StringVar(&b.emulator.dir, "emulator-dir", "", "where the emulator keeps its files (default $XDG_STATE_HOME/iksync/emulator)")
 	fs.BoolVar(&b.serve, "serve", false, "with --emulator: go on serving the files until Ctrl-C")
-	b.rootFlags(fs)
-	fs.StringVar(&b.adHoc.LogLevel, "log-level", "", "debug, info, warn or error")
+	b.rootFlags(fs, " (default with --emulator: /)")
+	addLogLevelFlag(fs, &b.adHoc.LogLevel)
 	b.params = addParamFlags(fs)
 	return cmd
 }
 
-// rootFlags are the flags that describe a root in place of a configuration.
-func (b *backfill) rootFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&b.adHoc.Folder, "to", "", "remote `folder` that mirrors DIR (default with --emulator: /)")
+// rootFlags are the flags that describe a root in place of a configuration; folder is what
+// is to be said of --to besides.
+func (b *backfill) rootFlags(fs *pflag.FlagSet, folder string) {
+	fs.StringVar(&b.adHoc.Folder, "to", "", "remote `folder` that mirrors DIR"+folder)
 	fs.StringArrayVar(&b.adHoc.Exclude, "exclude", nil, "gitignore-style `pattern` of files to leave out (repeatable)")
 	fs.StringArrayVar(&b.adHoc.Include, "include", nil, "gitignore-style `pattern` of the only files to take (repeatable)")
 	fs.StringSliceVar(&b.adHoc.Types, "types", nil, "only these types: image, video, audio, any")
@@ -147,11 +149,11 @@ func (b *backfill) run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	result.emulator = emulator
+	result.emulator, result.serves = emulator, b.serve && ctx.Err() == nil
 	if err := b.report(result); err != nil {
 		return err
 	}
-	if b.serve && emulator != nil && ctx.Err() == nil {
+	if result.serves {
 		fmt.Fprintf(b.err, "Serving %s until Ctrl-C.\n", emulator.pageURL())
 		<-ctx.Done()
 	}
@@ -162,6 +164,9 @@ func (b *backfill) run(ctx context.Context, args []string) (err error) {
 func (b *backfill) configure(args []string) (*config.Config, error) {
 	if b.serve && !b.emulated {
 		return nil, usage("--serve goes with --emulator")
+	}
+	if b.params.flags.Changed("workers") {
+		b.adHoc.Workers = &b.workers
 	}
 	if b.configFile == "" {
 		if len(args) != 1 {
@@ -178,7 +183,7 @@ func (b *backfill) configure(args []string) (*config.Config, error) {
 		b.adHoc.UploadURL, b.adHoc.APIURL = b.getenv("IKSYNC_UPLOAD_URL"), b.getenv("IKSYNC_API_URL")
 		cfg, err := b.adHoc.Config()
 		if err != nil {
-			return nil, exit(exitConfig, err)
+			return nil, misconfigured(err)
 		}
 		return cfg, nil
 	}
@@ -193,7 +198,7 @@ func (b *backfill) configure(args []string) (*config.Config, error) {
 	cfg.APIURL = cmp.Or(b.getenv("IKSYNC_API_URL"), cfg.APIURL)
 	b.takeServiceKey(cfg, b.configFile)
 	if err := cfg.Override(b.adHoc.Workers, b.adHoc.LogLevel); err != nil {
-		return nil, exit(exitConfig, err)
+		return nil, misconfigured(err)
 	}
 	if len(args) > 0 {
 		cfg.Roots, err = pickRoots(cfg.Roots, args)

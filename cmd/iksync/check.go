@@ -19,14 +19,14 @@ func (a *app) checkCommand() *cobra.Command {
 		Short: "Check a configuration, the key and the paths, and change nothing",
 		Long: `check reads a configuration as the other commands do, and looks whether they can work with
 it: the roots, how many directories there are to watch, the place of the state file, the
-files with secrets, and the private key, with one cheap call that lists the library. A key that
-may only read passes. Nothing is made, changed or uploaded. It works beside a daemon.
+files with secrets, the programs of on_event, the address of the page, and the private key,
+with one cheap call that lists the library. A key that may only read passes. Nothing is made, changed or uploaded. It works beside a daemon.
 
 Each check is ok, a note, a warning (iksync works, but not as well as it could) or failed. The
 exit code is 0 when none failed, 78 when a part of the configuration or a path can't be used,
 77 when ImageKit refuses the key, else 1.`,
 		Example: `  iksync check --config /etc/iksync/config.yaml`,
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return r.check(cmd.Context()) },
 	}
 	r.flags(cmd)

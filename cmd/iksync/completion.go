@@ -26,7 +26,7 @@ few, their values: classes of failures, roots, formats. Packages install it alre
   iksync completion bash > ~/.local/share/bash-completion/completions/iksync      # from now on
   iksync completion zsh > "${fpath[1]}/_iksync"
   iksync completion fish > ~/.config/fish/completions/iksync.fish`,
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		Args:      cobra.MatchAll(oneArgument("the shell: "+strings.Join(shells, ", ")), cobra.OnlyValidArgs),
 		ValidArgs: shells,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.printCompletion(cmd.Root(), args[0])
@@ -49,6 +49,7 @@ func (a *app) printCompletion(root *cobra.Command, shell string) error {
 // flagValues are the values of the flags that take one of a few.
 var flagValues = map[string][]string{
 	"class":     failureClasses,
+	"delete":    goneWords,
 	"format":    {"csv", "jsonl"},
 	"log-level": {"debug", "info", "warn", "error"},
 	"plan":      {"free", "lite", "pro"},

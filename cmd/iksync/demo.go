@@ -23,7 +23,7 @@ func (a *app) demoCommand() *cobra.Command {
 of ImageKit, with a state file of its own, until Ctrl-C. Change, add, rename and remove files in
 DIR and see what happens: in the gallery, on the page, and with iksync status. It goes on where
 iksync backfill DIR --emulator has ended.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArgument("the directory to try it on"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.demo(cmd.Context(), args[0], dir) },
 	}
 	cmd.Flags().StringVar(&dir, "emulator-dir", "", "where the emulator keeps its files (default $XDG_STATE_HOME/iksync/emulator)")

@@ -42,7 +42,7 @@ func (a *app) emulatorCommand() *cobra.Command {
 		Long: `emulator serves ImageKit's upload and management APIs over a directory, the
 stored files at their URLs, and a gallery page. It accepts any private key. It is
 for trials and tests: transformations are not computed.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runEmulator(cmd.Context(), f) },
 	}
 	cmd.Flags().StringVar(&f.addr, "addr", emulatorAddr, "address to listen on")
@@ -52,6 +52,13 @@ for trials and tests: transformations are not computed.`,
 }
 
 func (a *app) runEmulator(ctx context.Context, f emulatorFlags) error {
+	_, _, err := net.SplitHostPort(f.addr)
+	if err == nil {
+		_, err = net.ResolveTCPAddr("tcp", f.addr)
+	}
+	if err != nil {
+		return usage("--addr: name an address to listen on, such as %s: %v", emulatorAddr, err)
+	}
 	dir, err := a.emulatorDir(f.dir)
 	if err != nil {
 		return err
@@ -162,17 +169,20 @@ func (e *embedded) close() error {
 	return errors.Join(err, e.server.Close())
 }
 
-// explain says where the files are and how to look at them.
-func (e *embedded) explain(w io.Writer, some bool) {
+// explain says where the files are and how to look at them: here, when this process goes on
+// to serve them.
+func (e *embedded) explain(w io.Writer, some, serves bool) {
 	me := program()
 	fmt.Fprintf(w, "Library:    %s (the embedded emulator's)\n", e.dir)
 	if !some {
 		fmt.Fprintln(w, "Nothing had to be uploaded this time.")
 	}
-	fmt.Fprintf(w, `Look at it: %s emulator --dir %s
-            and open http://%s/ in a browser
-Records:    %s export --state %s --format csv
-`, me, quoteArg(e.dir), emulatorAddr, me, quoteArg(emulatorState(e.dir)))
+	if serves {
+		fmt.Fprintf(w, "Look at it: open %s in a browser\n", e.pageURL())
+	} else {
+		fmt.Fprintf(w, "Look at it: %s emulator --dir %s\n            and open http://%s/ in a browser\n", me, quoteArg(e.dir), emulatorAddr)
+	}
+	fmt.Fprintf(w, "Records:    %s export --state %s --format csv\n", me, quoteArg(emulatorState(e.dir)))
 }
 
 // program is how this program is called again.

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +18,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"iksync/cmd/iksync/internal/config"
+	"iksync/cmd/iksync/internal/control"
 	"iksync/state"
 	"iksync/uploader/imagekit"
 	"iksync/watcher"
@@ -48,6 +52,8 @@ func (e *examination) all(ctx context.Context, cfg *config.Config) {
 	files := e.roots(ctx, cfg)
 	e.state(ctx, cfg, files)
 	e.secrets(cfg)
+	e.commands(cfg)
+	e.page(ctx, cfg)
 	e.access(ctx, cfg)
 }
 
@@ -59,7 +65,7 @@ func (e *examination) roots(ctx context.Context, cfg *config.Config) (files int6
 	all := watcher.Survey{Whole: true} // that are to be watched
 	for i := range cfg.Roots {
 		r := &cfg.Roots[i]
-		const do = "mount it, correct the path, or let this user read it (systemd/README.md has how)"
+		const do = "mount it, correct the path, or let this user read it (how: " + serviceText + ")"
 		if _, err := config.RootPath(r.Path); err != nil {
 			e.failed("root", exitConfig, do, "%v", err)
 			continue
@@ -224,6 +230,13 @@ func (e *examination) secrets(cfg *config.Config) {
 			e.failed("secrets", exitConfig, "keep it elsewhere", "%s is inside a root, whose files are uploaded", file)
 		}
 	}
+	if cfg.KeyFile != "" && strings.TrimSpace(e.getenv(config.KeyVariable)) != "" { // else access reads it
+		_, warning, err := config.Key(cfg.KeyFile, func(string) string { return "" })
+		if err != nil {
+			e.warn("key", "correct imagekit.private_key_file, or leave it out: where "+config.KeyVariable+" is not set nothing would be uploaded", "%v", err)
+		}
+		e.secret(warning, nil)
+	}
 	if cfg.Page.TokenFile != "" {
 		_, warning, err := cfg.Page.Token("")
 		e.secret(warning, err)
@@ -233,6 +246,66 @@ func (e *examination) secrets(cfg *config.Config) {
 		e.secret(w, nil)
 	}
 	e.secret("", err)
+}
+
+// commands looks for the programs that are told of events.
+func (e *examination) commands(cfg *config.Config) {
+	for _, h := range cfg.Hooks {
+		if len(h.Command) == 0 {
+			continue
+		}
+		if _, err := exec.LookPath(h.Command[0]); err != nil {
+			e.warn("on_event", "correct the path, or let the user that iksync runs as execute it: its events are lost", "%s can't be run: %v", h.Command[0], errors.Unwrap(err))
+		}
+	}
+}
+
+// page looks whether the page can be served where it is to be, or is by the daemon already.
+func (e *examination) page(ctx context.Context, cfg *config.Config) {
+	taken := unservable(cfg.Page)
+	if taken == nil {
+		return
+	}
+	path, err := e.statePath(e.stateFile, cmp.Or(cfg.State, serviceOf(e.configFile).state))
+	if err != nil {
+		return // told where the state file is looked at
+	}
+	link, err := control.NewClient(path).Page(ctx)
+	switch {
+	case err == nil && leadsTo(link, cfg.Page):
+	case errors.Is(err, fs.ErrPermission):
+		e.note("page", "%v; whether it is this configuration's daemon that serves there can't be told: %v", taken, asOwner(path, err))
+	default:
+		e.warn("page", "write another address in http, or end what is there; iksync syncs without its page", "it can't be served: %v", taken)
+	}
+}
+
+// unservable tries whether the page could be served at its address; nil when it could.
+func unservable(p config.Page) error {
+	switch p.Network {
+	case "tcp":
+		l, err := net.Listen(p.Network, p.Addr)
+		if err != nil {
+			return err
+		}
+		return l.Close()
+	case "unix": // to listen would make the socket
+		if c, err := net.Dial(p.Network, p.Addr); err == nil {
+			return errors.Join(fmt.Errorf("another process listens at %s", p.Addr), c.Close())
+		}
+	}
+	return nil
+}
+
+// leadsTo reports whether the link that a daemon gives is to the page at an address. The
+// host may be named otherwise.
+func leadsTo(link string, p config.Page) bool {
+	if p.Network == "unix" {
+		return strings.HasPrefix(link, "unix:"+p.Addr+"#")
+	}
+	u, err := url.Parse(link)
+	_, port, split := net.SplitHostPort(p.Addr)
+	return err == nil && split == nil && u.Port() == port
 }
 
 func (e *examination) secret(warning string, err error) {

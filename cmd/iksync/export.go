@@ -42,7 +42,7 @@ local_path_base64 beside a readable form. Times are RFC 3339 in UTC; hash is
 xxh3-128. JSON lines hold ImageKit's whole answer as response. gone says why a file is
 not at its place any more. Files that were not sent because another has their
 content (duplicates: skip) come last, with that one's fileId.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.export(cmd.Context(), f) },
 	}
 	cmd.Flags().StringVar(&f.format, "format", "csv", "csv or jsonl")
@@ -61,9 +61,9 @@ func (a *app) export(ctx context.Context, f exportFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	db, err := state.OpenReadOnly(ctx, path)
+	db, err := readState(ctx, path)
 	if err != nil {
-		return exit(exitConfig, err)
+		return err
 	}
 	defer db.Close()
 	roots, err := db.Roots(ctx)

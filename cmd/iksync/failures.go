@@ -55,7 +55,7 @@ The classes are
 
 iksync retry tries them at once; iksync ignore leaves them out; iksync why tells all
 about one of them.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd.Context(), args, cmd.Flags().Changed("class"))
 		},
@@ -106,9 +106,9 @@ type failingFile struct {
 // failing says what is asked for, each selection of one root, and reads what is failing
 // of it; of each it names so many files at most.
 func (r *request) failing(ctx context.Context, path string, args []string, class string, most int) ([]queue.Selection, []failingRoot, error) {
-	db, err := state.OpenReadOnly(ctx, path)
+	db, err := readState(ctx, path)
 	if err != nil {
-		return nil, nil, exit(exitConfig, err)
+		return nil, nil, err
 	}
 	defer db.Close()
 	q := newQueue(db)

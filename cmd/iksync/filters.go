@@ -86,5 +86,5 @@ func (a *app) decide(cfg *config.Config, path string) error {
 		fmt.Fprintf(a.out, "%s: %s\n", display(path), decision)
 		return nil
 	}
-	return exit(exitFailed, fmt.Errorf("%s is below no root of the configuration", path))
+	return usage("%s is below no root of the configuration", path)
 }

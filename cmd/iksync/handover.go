@@ -11,7 +11,6 @@ import (
 
 	"iksync/cmd/iksync/internal/config"
 	"iksync/cmd/iksync/internal/control"
-	"iksync/state"
 )
 
 // handed is a backfill that the daemon does.
@@ -35,7 +34,7 @@ func (b *backfill) handOver(ctx context.Context, cfg *config.Config, statePath s
 	client := control.NewClient(statePath)
 	marks, err := client.Backfill(ctx, ids)
 	if err != nil {
-		return exit(exitFailed, err)
+		return unanswered(statePath, err)
 	}
 	fmt.Fprintf(b.err, "The daemon (process %d) does it; Ctrl-C ends only this view.\n", before.PID)
 	h, err := b.follow(ctx, client, marks, before)
@@ -47,9 +46,9 @@ func (b *backfill) handOver(ctx context.Context, cfg *config.Config, statePath s
 
 // recordedRoots are the ids of the configured roots.
 func recordedRoots(ctx context.Context, cfg *config.Config, statePath string) ([]int64, error) {
-	db, err := state.OpenReadOnly(ctx, statePath)
+	db, err := readState(ctx, statePath)
 	if err != nil {
-		return nil, exit(exitConfig, err)
+		return nil, err
 	}
 	defer db.Close()
 	recorded, err := db.Roots(ctx)

@@ -44,7 +44,7 @@ A configuration that is there already is never overwritten. Of one in /etc/iksyn
 file and the state file are by default those of the systemd units.`,
 		Example: `  iksync init
   iksync init --config config.yaml --root ~/Pictures --to /photos --key-file ~/.imagekit_key`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
 	}
 	fs := cmd.Flags()
@@ -417,7 +417,7 @@ func (s *setup) next(w io.Writer) {
 	}
 	line(me+" plan --config "+file, "shows what would be uploaded, and does nothing")
 	if own.unit != "" {
-		line("systemctl enable --now "+own.unit, "keeps the library in step, as a service (systemd/README.md installs it)")
+		line("systemctl enable --now "+own.unit, "keeps the library in step, as a service (all about it: "+serviceText+")")
 	} else {
 		line(me+" backfill --config "+file, "uploads it, once")
 		line(me+" run --config "+file, "keeps the library in step until told to stop")

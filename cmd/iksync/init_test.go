@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,25 @@ func TestAServiceHasTheFilesOfItsUnit(t *testing.T) {
 	}
 }
 
+// The texts that the program refers to are where the package puts them.
+func TestThePackageHasTheTextsThatAreReferredTo(t *testing.T) {
+	script, err := os.ReadFile("../../systemd/package")
+	if err != nil {
+		t.Fatal(err)
+	}
+	draft := config.Draft{Root: "/srv/photos", Folder: "/photos", State: "/srv/iksync.db"}
+	text, err := draft.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const doc = "/usr/share/doc/iksync"
+	for file, said := range map[string]string{"/service.md": serviceText, "/examples/config.yaml": text} {
+		if !strings.Contains(said, doc+file) || !strings.Contains(string(script), "doc=$root"+doc+"\n") || !strings.Contains(string(script), `>"$doc`+file+`"`) {
+			t.Errorf("%s is not said, or not packed", doc+file)
+		}
+	}
+}
+
 func TestTheNextCommandsFitTheConfiguration(t *testing.T) {
 	none := func(string) string { return "" }
 	for name, test := range map[string]struct {
@@ -40,7 +60,7 @@ func TestTheNextCommandsFitTheConfiguration(t *testing.T) {
 	}{
 		"a service without its key": {
 			setup{app: &app{getenv: none}, file: "/etc/iksync/nobody.yaml"},
-			[]string{"(umask 077; cat > /etc/iksync/nobody.private_key)", "systemctl enable --now iksync@nobody\n"}, "run --config",
+			[]string{"(umask 077; cat > /etc/iksync/nobody.private_key)", "systemctl enable --now iksync@nobody\n", "/usr/share/doc/iksync/service.md"}, "run --config",
 		},
 		"a service whose key was kept": {
 			setup{app: &app{getenv: none}, file: "/etc/iksync/config.yaml", keep: "/etc/iksync/private_key"},

@@ -26,7 +26,7 @@ its copy was removed from the library, ends it with exit code 1.`,
 		Example: `  iksync lookup ~/Pictures/2026/cover.jpg
   iksync lookup 68f1d2a36c7cd75eb8000001
   iksync lookup 'https://ik.imagekit.io/demo/tr:w-200/photos/2026/cover.jpg?updatedAt=1'`,
-		Args: cobra.MinimumNArgs(1),
+		Args: someArguments("what to look for: a path, a fileId, a path in the library or a URL"),
 		RunE: func(cmd *cobra.Command, args []string) error { return r.lookup(cmd.Context(), args) },
 	}
 	r.flags(cmd)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,6 +54,15 @@ func (e *exitError) Unwrap() error { return e.err }
 func exit(code int, err error) error { return &exitError{code: code, err: err} }
 
 func usage(format string, args ...any) error { return exit(exitUsage, fmt.Errorf(format, args...)) }
+
+// misconfigured is the end with a configuration, or with flags in its place, that can't be used.
+func misconfigured(err error) error {
+	var flag *config.FlagError
+	if errors.As(err, &flag) {
+		return exit(exitUsage, err)
+	}
+	return exit(exitConfig, err)
+}
 
 // app is what the commands have of the world outside.
 type app struct {
@@ -170,7 +180,7 @@ func (a *app) rootCommand() *cobra.Command {
 		Long:          help(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          knownCommand,
 		Version:       version,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 
@@ -178,5 +188,16 @@ func (a *app) rootCommand() *cobra.Command {
 	}
 	root.AddCommand(a.initCommand(), a.checkCommand(), a.backfillCommand(), a.runCommand(), a.planCommand(), a.adoptCommand(), a.verifyCommand(), a.emulatorCommand(), a.demoCommand(), a.exportCommand(), a.undoCommand(), a.approveCommand(), a.statusCommand(), a.failuresCommand(), a.whyCommand(), a.lookupCommand(), a.retryCommand(), a.ignoreCommand(), a.pauseCommand(), a.resumeCommand(), a.rescanCommand(), a.pageCommand(), a.uploadCommand(), a.filtersCommand(), a.completionCommand(), a.manCommand(), a.versionCommand())
 	a.complete(root)
+	root.SuggestionsMinimumDistance = 2
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if cmd == root { // the flag may well be one of the command that is meant
+			return cmp.Or(knownCommand(cmd, cmd.Flags().Args()), err)
+		}
+		return err
+	})
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Args = knownCommand // cobra's own ends with 0, whatever it is asked for
+	}
 	return root
 }

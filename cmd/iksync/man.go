@@ -22,7 +22,7 @@ func (a *app) manCommand() *cobra.Command {
 --help says. Packages install them already. They are dated when SOURCE_DATE_EPOCH
 (seconds) is set.`,
 		Example: `  iksync man ~/.local/share/man/man1`,
-		Args:    cobra.ExactArgs(1),
+		Args:    oneArgument("the directory to write the pages into"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.writeManual(cmd.Root(), args[0]) },
 	}
 }

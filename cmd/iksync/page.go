@@ -181,7 +181,7 @@ see pictures: open it once, the browser keeps the token. Keep it to yourself.
 
 The page is served where the configuration says (http: 127.0.0.1:7711). From another
 machine, an SSH tunnel reaches it: ssh -L 7711:127.0.0.1:7711 HOST.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.page(cmd.Context()) },
 	}
 	r.flags(cmd)
@@ -193,12 +193,12 @@ func (r *request) page(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return exit(exitConfig, fmt.Errorf("there is no state file: %w", err))
 	}
 	link, err := control.NewClient(path).Page(ctx)
 	if err != nil {
-		return exit(exitFailed, err)
+		return unanswered(path, err)
 	}
 	if r.json {
 		return json.NewEncoder(r.out).Encode(map[string]string{"link": link})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"github.com/spf13/pflag"
 
@@ -60,6 +61,14 @@ func (f *paramFlags) params() imagekit.Params {
 	p.CustomCoordinates, p.WebhookURL, p.Checks, p.Description = f.coordinates, f.webhook, f.checks, f.description
 	p.Extensions, p.CustomMetadata, p.Transformation = raw(f.extensions), raw(f.metadata), raw(f.transformation)
 	return p
+}
+
+func addWorkersFlag(fs *pflag.FlagSet, workers *int) {
+	fs.IntVar(workers, "workers", 0, fmt.Sprintf("uploads at once (default: the configuration's, else %d)", config.DefaultWorkers))
+}
+
+func addLogLevelFlag(fs *pflag.FlagSet, level *string) {
+	fs.StringVar(level, "log-level", "", "debug, info, warn or error (default: the configuration's, else info)")
 }
 
 func raw(s string) json.RawMessage {

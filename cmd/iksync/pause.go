@@ -34,7 +34,8 @@ TIME is a time of the day (18:00, the next one), a date and time ("2026-12-24 18
 a duration (90m, 8h).
 
 It works beside a running daemon; without one the next heeds it. iksync backfill, which
-somebody asks for, does not.`,
+somebody asks for, does not. Beside a paused daemon, which would have to do the work, it
+ends with exit code 1 and says what is paused: end that with iksync resume first.`,
 		Example: `  iksync pause --until 18:00
   iksync pause /photos`,
 		RunE: func(cmd *cobra.Command, args []string) error { return p.pause(cmd.Context(), args) },

@@ -90,7 +90,7 @@ daemon. Files that changed are read, to see whether their content did.`,
 	fs.BoolVar(&p.json, "json", false, "print JSON lines")
 	fs.BoolVar(&p.all, "all", false, fmt.Sprintf("print every step, not the first %d of a kind", maxListed))
 	fs.BoolVar(&p.remote, "remote", false, "ask the library whether something is in the way")
-	p.rootFlags(fs)
+	p.rootFlags(fs, "")
 	p.params = addParamFlags(fs)
 	return cmd
 }

@@ -14,7 +14,7 @@ var exitCodes = []entry{
 	{"1", "some files failed (they are named), or the work could not be done"},
 	{"64", "the command line is wrong"},
 	{"74", "the state file can't be written: its disk is full or read-only"},
-	{"75", "another iksync is using the state file"},
+	{"75", "another iksync is using the state file, or one of the roots"},
 	{"77", "ImageKit refuses the private key"},
 	{"78", "the configuration, a path in it or the state file can't be used"},
 	{"130", "interrupted; started again it continues where it was"},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -84,9 +85,9 @@ type absentFile struct {
 
 // look reads what is absent of the roots that are asked for, "" for all.
 func (r *removals) look(ctx context.Context, path string, names []string) ([]absentRoot, error) {
-	db, err := state.OpenReadOnly(ctx, path)
+	db, err := readState(ctx, path)
 	if err != nil {
-		return nil, exit(exitConfig, err)
+		return nil, err
 	}
 	defer db.Close()
 	q := newQueue(db)
@@ -262,7 +263,12 @@ func (r *removals) approve(ctx context.Context, args []string) error {
 	if err := r.show(found); err != nil {
 		return err
 	}
-	if !r.yes && !r.agreed() {
+	waits := slices.ContainsFunc(found, func(a absentRoot) bool { return r.waits(&a) })
+	switch {
+	case r.yes:
+	case !waits:
+		return r.approved("Nothing waits to be removed from the library.")
+	case !r.agreed():
 		fmt.Fprintln(r.err, "Nothing was approved. Say it with: iksync approve --yes")
 		return nil
 	}
@@ -281,11 +287,35 @@ func (r *removals) approve(ctx context.Context, args []string) error {
 		}
 		return nil
 	})
-	if err != nil || r.json {
+	switch {
+	case err != nil:
 		return err
+	case !waits:
+		return r.approved("Nothing waits to be removed from the library.")
 	}
-	_, err = fmt.Fprintln(r.out, "Approved: what is gone by now is removed when its grace is over.")
+	return r.approved("Approved: what is gone by now is removed when its grace is over.")
+}
+
+// approved tells people what came of it.
+func (r *removals) approved(what string) error {
+	if r.json {
+		return nil
+	}
+	_, err := fmt.Fprintln(r.out, what)
 	return err
+}
+
+// waits reports whether something of a root is to be removed, as far as is known.
+func (r *removals) waits(a *absentRoot) bool {
+	if a.Absent == 0 || r.cfg == nil {
+		return a.Absent > 0 || a.Braked != ""
+	}
+	for i := range r.cfg.Roots {
+		if root := &r.cfg.Roots[i]; root.Path == a.Root {
+			return a.Braked != "" || root.Removal.Policy(state.Gone) != uploader.Keep || root.Removal.Policy(state.Filtered) != uploader.Keep
+		}
+	}
+	return true
 }
 
 // agreed asks on a terminal.

@@ -81,12 +81,12 @@ func (r *request) act(ctx context.Context, path string, direct func(*queue.Queue
 			return exit(exitBusy, fmt.Errorf("%w; it takes no commands meanwhile: %w", locked, err))
 		}
 		if err != nil {
-			return exit(exitFailed, err)
+			return unanswered(path, err)
 		}
 		return nil
 	}
 	if err != nil {
-		return exit(exitConfig, err)
+		return exit(exitConfig, asOwner(path, err))
 	}
 	defer db.Close()
 	if err := direct(newQueue(db)); err != nil {
@@ -101,9 +101,9 @@ func (r *request) reading(ctx context.Context, fn func(*state.DB, *queue.Queue) 
 	if err != nil {
 		return err
 	}
-	db, err := state.OpenReadOnly(ctx, path)
+	db, err := readState(ctx, path)
 	if err != nil {
-		return exit(exitConfig, err)
+		return err
 	}
 	defer db.Close()
 	err = fn(db, newQueue(db))

@@ -48,7 +48,7 @@ func (r *request) rescan(ctx context.Context, args []string) error {
 		case errors.Is(err, control.ErrNoDaemon):
 			return exit(exitFailed, fmt.Errorf("%w: the next start scans everything; iksync backfill does it at once", err))
 		case err != nil:
-			return exit(exitFailed, err)
+			return unanswered(path, err)
 		}
 	}
 	if r.json {

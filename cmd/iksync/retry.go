@@ -41,7 +41,7 @@ The classes are
 It works beside a running daemon; without one they are tried with the next run.`,
 		Example: `  iksync retry ~/Pictures/2026/cover.jpg
   iksync retry --class file              # ImageKit takes larger files by now`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return r.run(cmd.Context(), args, cmd.Flags().Changed("class"))
 		},

@@ -37,6 +37,8 @@ type daemon struct {
 	configFile string
 	configured func() (*config.Config, error) // in place of the file; nil reads that
 	stateFile  string
+	workers    *int   // in place of the configuration's; nil leaves that
+	logLevel   string // the same; "" leaves it
 	level      zap.AtomicLevel
 	log        *zap.Logger
 	db         *state.DB
@@ -61,6 +63,7 @@ func newDaemon(a *app) *daemon {
 
 func (a *app) runCommand() *cobra.Command {
 	d := newDaemon(a)
+	var workers int
 	cmd := &cobra.Command{
 		Use:   "run --config FILE",
 		Short: "Keep the library in step until told to stop",
@@ -71,16 +74,21 @@ signal breaks them off. SIGHUP reads the configuration again; one that is wrong 
 refused, and the old one stays.
 
 It reports to systemd (Type=notify) and feeds its watchdog while it makes progress.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if d.configFile == "" {
 				return usage("name the configuration with --config")
+			}
+			if cmd.Flags().Changed("workers") {
+				d.workers = &workers
 			}
 			return d.run(cmd.Context())
 		},
 	}
 	cmd.Flags().StringVar(&d.configFile, "config", "", "configuration `file` (YAML)")
 	cmd.Flags().StringVar(&d.stateFile, "state", "", "state `file` (default: the configuration's, else $XDG_STATE_HOME/iksync/iksync.db)")
+	addWorkersFlag(cmd.Flags(), &workers)
+	addLogLevelFlag(cmd.Flags(), &d.logLevel)
 	return cmd
 }
 
@@ -161,6 +169,9 @@ func (d *daemon) load() (*config.Config, error) {
 	cfg.UploadURL = cmp.Or(d.getenv("IKSYNC_UPLOAD_URL"), cfg.UploadURL)
 	cfg.APIURL = cmp.Or(d.getenv("IKSYNC_API_URL"), cfg.APIURL)
 	d.takeServiceKey(cfg, d.configFile)
+	if err := cfg.Override(d.workers, d.logLevel); err != nil {
+		return nil, misconfigured(err)
+	}
 	return cfg, nil
 }
 

@@ -137,7 +137,7 @@ func TestAReloadAppliesWhatChangedAndLosesNothing(t *testing.T) {
 	r.set("log", "{format: json, level: debug}")
 	d.signal(syscall.SIGHUP)
 	d.says("the configuration was read again", "workers: 1 -> 3", "log.level: info -> debug",
-		"root added: "+added, "root removed: "+gone, "root changed: "+r.tree())
+		"root added: "+added, "root removed: "+gone, "root changed: "+r.tree()+" (exclude)")
 	r.must(writeFile(filepath.Join(gone, "late.jpg"), "nobody looks"))
 	r.write("left-out.txt")
 	r.write("taken.jpg")
@@ -163,6 +163,31 @@ func TestAReloadWithoutChangesSaysSo(t *testing.T) {
 	d.signal(syscall.SIGHUP)
 	d.says(`"the configuration was read again","changes":[]`)
 	d.stop()
+}
+
+// What flags say holds also after a reload, whatever the configuration says then.
+func TestFlagsWinOverTheConfigurationAlsoAfterAReload(t *testing.T) {
+	t.Parallel()
+	r := newRunRig(t, emulator.Options{})
+	r.set("workers", "1")
+	r.set("log", "{format: json, level: warn}")
+	d := r.begin(r.command("iksync", []string{"run", "--config", r.config, "--workers", "3", "--log-level", "info"}))
+	d.says(`"scanned"`) // at level info
+	workers := func() int { return r.status().Uploads.Workers }
+	if n := workers(); n != 3 {
+		t.Errorf("%d workers, and the flag says 3", n)
+	}
+	r.set("workers", "2")
+	r.set("log", "{format: json, level: error}")
+	r.set("settle", "200ms")
+	d.signal(syscall.SIGHUP)
+	d.says(`"changes":["settle: 300ms -> 200ms"]`)
+	if n := workers(); n != 3 {
+		t.Errorf("%d workers after a reload, and the flag says 3", n)
+	}
+	d.stop()
+	d.says(`"stopped"`)
+	r.begin(r.command("iksync", []string{"run", "--config", r.config, "--workers", "0"})).ends(exitUsage)
 }
 
 // notifySocket is a service manager's: it keeps what it is told.

@@ -11,6 +11,9 @@ const serviceDir = "/etc/iksync"
 // serviceUser is whom those units run iksync as.
 const serviceUser = "iksync"
 
+// serviceText is where it is written how the service is installed, and what it may read.
+const serviceText = "systemd/README.md, in the Debian package /usr/share/doc/iksync/service.md"
+
 // service is what those units make of a configuration. The zero value is that of one
 // that belongs to none.
 type service struct {

@@ -41,7 +41,7 @@ last. And of the uploads how many are on their way, how fast, and how long the r
 
 It asks the running daemon. Without one it tells what the state file does, which it only
 reads. With --watch it is drawn anew every second (with --json: a line every second).`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
 	}
 	s.flags(cmd)
@@ -111,7 +111,7 @@ func (s *showing) ask(ctx context.Context, path string) (*control.Status, error)
 		return st, nil
 	}
 	if !errors.Is(err, control.ErrNoDaemon) {
-		return nil, exit(exitFailed, err)
+		return nil, unanswered(path, err)
 	}
 	err = s.reading(ctx, func(db *state.DB, q *queue.Queue) error {
 		st, err = offline(ctx, db, q)

@@ -44,6 +44,7 @@ type result struct {
 	interrupted bool
 	cause       error
 	emulator    *embedded
+	serves      bool // the emulator goes on
 }
 
 type rootSummary struct {
@@ -202,7 +203,7 @@ func (b *backfill) report(r *result) error {
 	var text bytes.Buffer
 	s.print(&text)
 	if r.emulator != nil {
-		r.emulator.explain(&text, s.UploadedBytes > 0)
+		r.emulator.explain(&text, s.UploadedBytes > 0, r.serves)
 	}
 	_, err := text.WriteTo(b.out)
 	return err

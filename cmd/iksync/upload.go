@@ -58,6 +58,11 @@ func (a *app) upload(ctx context.Context, args []string, f uploadFlags) error {
 	if f.name != "" && len(args) > 1 {
 		return usage("--name goes with one file; %d were given", len(args))
 	}
+	for _, arg := range args {
+		if what := nameless(arg); what != "" && f.name == "" {
+			return usage("%s needs a name: give --name", what)
+		}
+	}
 	folder, err := imagekit.CleanFolder(f.to)
 	if err != nil {
 		return usage("--to: %v", err)
@@ -92,6 +97,18 @@ func (a *app) upload(ctx context.Context, args []string, f uploadFlags) error {
 	return nil
 }
 
+// nameless says what a source is that has no name of its own; "" for one that has.
+func nameless(arg string) string {
+	scheme, _, _ := strings.Cut(arg, ":")
+	switch {
+	case arg == "-":
+		return "standard input"
+	case strings.EqualFold(scheme, "data"):
+		return "a data URI"
+	}
+	return ""
+}
+
 // shorten cuts a text that may be a whole picture as a data URI.
 func shorten(s string) string {
 	const most = 500
@@ -124,9 +141,6 @@ func (a *app) uploadOne(ctx context.Context, client *imagekit.Client, arg string
 		bare, _, _ := strings.Cut(arg, "?")
 		u.FileName = cmp.Or(u.FileName, path.Base(bare))
 	case "data":
-		if u.FileName == "" {
-			return errors.New("a data URI needs a name: give --name")
-		}
 		u.Source = imagekit.FromText(arg)
 	default:
 		file, err := a.source(arg, u)
@@ -164,9 +178,6 @@ func (a *app) source(arg string, u *imagekit.Upload) (*os.File, error) {
 			return nil, errors.New("not a regular file")
 		}
 		return os.Open(arg)
-	}
-	if u.FileName == "" {
-		return nil, errors.New("standard input needs a name: give --name")
 	}
 	file, err := os.CreateTemp("", "iksync-upload-")
 	if err != nil {

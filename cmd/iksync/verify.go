@@ -88,7 +88,7 @@ access to the library.`,
 	fs.BoolVar(&v.all, "all", false, fmt.Sprintf("check all records (the default), and name every difference, not the first %d", maxListed))
 	fs.BoolVar(&v.repair, "repair", false, "mend the differences")
 	fs.BoolVar(&v.json, "json", false, "print the result as JSON")
-	v.rootFlags(fs)
+	v.rootFlags(fs, "")
 	v.params = addParamFlags(fs)
 	return cmd
 }

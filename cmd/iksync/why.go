@@ -28,7 +28,7 @@ and what will happen next and when.
 
 It asks the running daemon. Without one it reads the state file; the filters are then
 those of --config. "iksync history" is the same.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArgument("the file to tell about"),
 		RunE: func(cmd *cobra.Command, args []string) error { return r.why(cmd.Context(), args[0]) },
 	}
 	r.flags(cmd)
@@ -52,7 +52,7 @@ func (r *request) why(ctx context.Context, name string) error {
 				s, err = r.storyOffline(ctx, db, q, p)
 			}
 			if err != nil {
-				return err
+				return unanswered(path, err)
 			}
 			if r.json {
 				enc := json.NewEncoder(r.out)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,9 +71,50 @@ func openState(ctx context.Context, path string) (*state.DB, error) {
 	case state.Unwritable(err), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EIO):
 		return nil, exit(exitUnwritable, err) // may be cured by the next start
 	case err != nil:
-		return nil, exit(exitConfig, err)
+		return nil, exit(exitConfig, asOwner(path, err))
 	}
 	return db, nil
+}
+
+// readState opens the state file for reading; failures have their exit code.
+func readState(ctx context.Context, path string) (*state.DB, error) {
+	db, err := state.OpenReadOnly(ctx, path)
+	if err != nil {
+		return nil, exit(exitConfig, asOwner(path, err))
+	}
+	return db, nil
+}
+
+// unanswered is the end of a command that the daemon of a state file does not answer.
+func unanswered(path string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return exit(exitConfig, asOwner(path, err))
+	}
+	return exit(exitFailed, err)
+}
+
+// asOwner adds to a refused access to the state file, or to the socket beside it, as whom it
+// would not be refused.
+func asOwner(path string, err error) error {
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	abs, absErr := filepath.Abs(path)
+	if absErr != nil {
+		return err
+	}
+	info, statErr := os.Stat(abs)
+	for errors.Is(statErr, fs.ErrPermission) && abs != filepath.Dir(abs) { // its directory is closed, too
+		abs = filepath.Dir(abs)
+		info, statErr = os.Stat(abs)
+	}
+	if statErr != nil {
+		return err
+	}
+	if owner := ownerOf(info); owner != "" {
+		return fmt.Errorf("%w: run it as %s, who owns %s", err, owner, abs)
+	}
+	return err
 }
 
 // outsideRoots refuses a file or directory of ours inside a watched tree,
@@ -192,7 +234,7 @@ func onCopy(ctx context.Context, cfg *config.Config, statePath string, fn func(*
 	}
 	copied := filepath.Join(dir, "iksync.db")
 	if err := state.Copy(ctx, statePath, copied); err != nil {
-		return exit(exitConfig, err)
+		return exit(exitConfig, asOwner(statePath, err))
 	}
 	db, err := openState(ctx, copied)
 	if err != nil {

@@ -17,7 +17,7 @@ type AdHoc struct {
 	MinSize, MaxSize, MinAge string
 	Symlinks, Plan           string
 	LogLevel, LogFormat      string
-	Workers                  int
+	Workers                  *int // nil is the default
 	Params                   imagekit.Params
 	UploadURL, APIURL        string
 }
@@ -29,9 +29,7 @@ func (a *AdHoc) Config() (*Config, error) {
 	doc.ImageKit.UploadURL, doc.ImageKit.APIURL = a.UploadURL, a.APIURL
 	doc.Log.Level, doc.Log.Format = a.LogLevel, a.LogFormat
 	doc.Limits.Plan = a.Plan
-	if a.Workers != 0 {
-		doc.Workers = &a.Workers
-	}
+	doc.Workers = a.Workers
 	doc.Roots = []documentRoot{{
 		Path: a.Path, Folder: a.Folder, Include: a.Include, Exclude: a.Exclude, Junk: &junk, Types: a.Types,
 		MinSize: a.MinSize, MaxSize: a.MaxSize, MinAge: a.MinAge, Symlinks: a.Symlinks,
@@ -39,7 +37,7 @@ func (a *AdHoc) Config() (*Config, error) {
 	c := &checker{}
 	cfg := c.check(&doc)
 	if err := a.Params.Validate(); err != nil {
-		c.errs = append(c.errs, err)
+		c.errs = append(c.errs, &FlagError{err})
 	}
 	if len(c.errs) > 0 {
 		return nil, &Error{err: errors.Join(c.errs...)}
@@ -48,10 +46,21 @@ func (a *AdHoc) Config() (*Config, error) {
 	return cfg, nil
 }
 
-// Override lets flags win over the configuration; 0 and "" leave it as it is.
+// FlagError is a flag whose value can't be taken. An [*Error] holds one for each.
+type FlagError struct{ err error }
+
+// Error names the flag and says what is wrong with its value.
+func (e *FlagError) Error() string { return e.err.Error() }
+
+// Unwrap returns the problem.
+func (e *FlagError) Unwrap() error { return e.err }
+
+// Override lets flags win over the configuration; nil and "" leave it as it is.
 // What is wrong is an [*Error].
-func (c *Config) Override(workers int, logLevel string) error {
-	c.Workers = cmp.Or(workers, c.Workers)
+func (c *Config) Override(workers *int, logLevel string) error {
+	if workers != nil {
+		c.Workers = *workers
+	}
 	c.LogLevel = cmp.Or(logLevel, c.LogLevel)
 	check := &checker{}
 	check.overridable(c)
@@ -61,17 +70,19 @@ func (c *Config) Override(workers int, logLevel string) error {
 	return nil
 }
 
-// flagOf names what says on the command line, or in the environment, what a key
-// says in a file: "--min-age: ". It is "" where the problem names it.
-func flagOf(yamlPath string) string {
+// unfiled is a problem with what a key says, where there is no file that says it: a flag
+// does, an argument or the environment.
+func unfiled(yamlPath, problem string) error {
 	key, _, _ := strings.Cut(yamlPath[strings.LastIndexByte(yamlPath, '.')+1:], "[")
 	switch key {
-	case "roots", "path", "folder":
-		return ""
+	case "roots", "path": // the argument, which the problem names
+		return errors.New(problem)
 	case "upload_url", "api_url":
-		return "IKSYNC_" + strings.ToUpper(key) + ": "
+		return errors.New("IKSYNC_" + strings.ToUpper(key) + ": " + problem)
+	case "folder":
+		key = "to"
 	case "level":
 		key = "log-level"
 	}
-	return "--" + strings.ReplaceAll(key, "_", "-") + ": "
+	return &FlagError{errors.New("--" + strings.ReplaceAll(key, "_", "-") + ": " + problem)}
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"iksync/uploader"
@@ -59,6 +60,7 @@ type Root struct {
 	base       imagekit.Params
 	upload     Upload
 	rules      []rule
+	written    documentRoot // what the configuration says of it
 }
 
 // Params returns the upload parameters for a path below the root: those of the
@@ -279,14 +281,37 @@ func (c *Config) Diff(other *Config) []string {
 		switch {
 		case old == nil:
 			changes = append(changes, "root added: "+r.Path)
-		case !reflect.DeepEqual(old, r):
-			changes = append(changes, "root changed: "+r.Path)
+		default:
+			if keys, changed := old.diff(r); changed {
+				changes = append(changes, "root changed: "+r.Path+keys)
+			}
 		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(before)) {
 		changes = append(changes, "root removed: "+path)
 	}
 	return changes
+}
+
+// diff reports whether other is to be synced differently, and lists the keys that are written
+// differently.
+func (r *Root) diff(other *Root) (keys string, changed bool) {
+	before, after := *r, *other
+	before.written, after.written = documentRoot{}, documentRoot{} // what is written differently may mean the same
+	if reflect.DeepEqual(&before, &after) {
+		return "", false
+	}
+	var differ []string
+	was, is := reflect.ValueOf(r.written), reflect.ValueOf(other.written)
+	for i := range was.NumField() {
+		if !reflect.DeepEqual(was.Field(i).Interface(), is.Field(i).Interface()) {
+			differ = append(differ, was.Type().Field(i).Tag.Get("yaml"))
+		}
+	}
+	if len(differ) == 0 {
+		return "", true
+	}
+	return " (" + strings.Join(differ, ", ") + ")", true
 }
 
 // duration is time.ParseDuration that also takes days.

@@ -70,7 +70,7 @@ func TestTheExampleShowsTheDefaults(t *testing.T) {
 		t.Errorf("the upload parameters are not the defaults (-default +example):\n%s", diff)
 	}
 	for _, cfg := range []*Config{shown, bare} {
-		cfg.Roots[0].upload, cfg.Roots[0].rules = Upload{}, nil // compared by what they lead to
+		cfg.Roots[0].upload, cfg.Roots[0].rules, cfg.Roots[0].written = Upload{}, nil, documentRoot{} // compared by what they lead to
 	}
 	if !reflect.DeepEqual(shown, bare) {
 		t.Errorf("the example is\n%+v\nand the defaults are\n%+v", shown, bare)
@@ -354,7 +354,7 @@ func TestDiff(t *testing.T) {
 	root := func(keys string) string {
 		return "roots: [{path: " + dir + "/photos, folder: /photos, " + keys + "}]\n"
 	}
-	changed := []string{"root changed: " + dir + "/photos"}
+	changed := func(keys string) []string { return []string{"root changed: " + dir + "/photos (" + keys + ")"} }
 	for name, test := range map[string]struct {
 		source string
 		want   []string
@@ -366,12 +366,14 @@ func TestDiff(t *testing.T) {
 			"imagekit: {reads_per_second: 0.5, writes_per_second: 6}\n" + root(""),
 			[]string{"imagekit.reads_per_second: 20 -> 0.5", "imagekit.writes_per_second: 5 -> 6"}},
 		"the log's format is told":                    {"log: {format: json}\n" + root(""), []string{"log.format: auto -> json"}},
-		"what becomes of files that are gone is told": {root("delete: trash"), changed},
-		"what becomes of filtered files is told":      {root("filtered: delete"), changed},
-		"the time until a removal is told":            {root("delete_after: 1h"), changed},
-		"the bound of removals is told":               {root("max_delete: 100"), changed},
-		"the trash folder is told":                    {root("trash_folder: /trash"), changed},
-		"what is done with duplicates is told":        {root("duplicates: skip"), changed},
+		"what becomes of files that are gone is told": {root("delete: trash"), changed("delete")},
+		"what becomes of filtered files is told":      {root("filtered: delete"), changed("filtered")},
+		"the time until a removal is told":            {root("delete_after: 1h"), changed("delete_after")},
+		"the bound of removals is told":               {root("max_delete: 100"), changed("max_delete")},
+		"the trash folder is told":                    {root("trash_folder: /trash"), changed("trash_folder")},
+		"what is done with duplicates is told":        {root("duplicates: skip"), changed("duplicates")},
+		"each key of a root is told":                  {root("exclude: ['*.psd'], min_age: 10m, junk: true, rules: [{match: a, upload: {tags: [b]}}], upload: {private: true}"), changed("exclude, junk, min_age, upload, rules")},
+		"keys that mean the defaults are no change":   {root("junk: true, symlinks: skip, min_size: 0B"), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := mustLoad(t, root("")).Diff(mustLoad(t, test.source))

@@ -66,8 +66,9 @@ func scalar(s string) string {
 }
 
 const draft = `# Configuration of iksync. A key behind a "#" has its default: take the "#" away to
-# change it. config.example.yaml, with iksync's sources, shows every key. After a
-# change: iksync check --config FILE, and systemctl reload iksync where it is a service.
+# change it. Every key is shown in config.example.yaml, with iksync's sources, and in
+# /usr/share/doc/iksync/examples/config.yaml, of its Debian package. After a change:
+# iksync check --config FILE, and systemctl reload iksync where it is a service.
 
 imagekit:
   # A file that holds the private API key and nothing else, readable by iksync alone.

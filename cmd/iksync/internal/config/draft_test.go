@@ -34,7 +34,7 @@ func same(t *testing.T, got, want *Config) {
 		t.Errorf("there are tags: %+v, %+v", got, want)
 	}
 	for _, cfg := range []*Config{got, want} {
-		cfg.Roots[0].upload, cfg.Roots[0].rules = Upload{}, nil
+		cfg.Roots[0].upload, cfg.Roots[0].rules, cfg.Roots[0].written = Upload{}, nil, documentRoot{}
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("it is read as\n%+v\nand should be\n%+v", got, want)

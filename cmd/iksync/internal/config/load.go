@@ -187,7 +187,7 @@ type checker struct {
 func (c *checker) at(yamlPath, format string, args ...any) {
 	problem := fmt.Sprintf(format, args...)
 	if c.file == nil {
-		c.errs = append(c.errs, errors.New(flagOf(yamlPath)+problem))
+		c.errs = append(c.errs, unfiled(yamlPath, problem))
 		return
 	}
 	p, err := yaml.PathString(yamlPath)
@@ -330,7 +330,7 @@ func (c *checker) size(path, value string) int64 {
 }
 
 func (c *checker) root(at string, doc *documentRoot) Root {
-	var r Root
+	r := Root{written: *doc}
 	if doc.Path == "" {
 		c.at(at, "the root has no path")
 	} else if path, err := RootPath(doc.Path); err == nil {

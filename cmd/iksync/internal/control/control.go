@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -286,6 +287,9 @@ func (c *Client) ask(ctx context.Context, what string, arg, result any) error {
 	res, err := c.http.Do(req)
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
+		if errors.Is(err, fs.ErrPermission) { // whether one listens can't be told
+			return fmt.Errorf("ask the daemon at %s: %w", c.path, dial.Err)
+		}
 		return fmt.Errorf("%w at %s: %w", ErrNoDaemon, c.path, dial.Err)
 	}
 	if err != nil {
