@@ -472,6 +472,7 @@ func (w *Watcher) lookAtRoot() {
 	case why == "" && before != nil:
 		w.missed.Store(true)
 		w.paused.Store(nil)
+		w.resumed.Add(1)
 		w.log.Info("the root is back")
 		w.rescan()
 	}

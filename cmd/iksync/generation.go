@@ -31,7 +31,6 @@ type generation struct {
 	hooks    []hooks.Hook
 	missing  []string // roots that are not there, and are waited for
 	watchers []*watcher.Watcher
-	wasAway  map[*watcher.Watcher]bool
 	pool     *uploader.Pool
 	cancel   context.CancelFunc
 	done     chan struct{}
@@ -64,7 +63,7 @@ func (d *daemon) start(cfg *config.Config) (_ *generation, err error) {
 		return nil, exit(exitConfig, err)
 	}
 	d.bandwidth.Set(cfg.Bandwidth)
-	g := &generation{cfg: cfg, key: key, hooks: receivers, done: make(chan struct{}), wasAway: make(map[*watcher.Watcher]bool)}
+	g := &generation{cfg: cfg, key: key, hooks: receivers, done: make(chan struct{})}
 	var there []config.Root
 	for _, r := range cfg.Roots {
 		resolved, err := config.RootPath(r.Path)
@@ -239,11 +238,9 @@ func (g *generation) stale(getenv func(string) string) string {
 	}
 	why := ""
 	for i, w := range g.watchers {
-		away := w.Paused()
-		if g.wasAway[w] && !away {
+		if w.Resumed() != 0 && !w.Paused() {
 			why = "the root " + g.roots[i].config.Path + " is back"
 		}
-		g.wasAway[w] = away
 	}
 	return why
 }
