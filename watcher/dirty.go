@@ -40,8 +40,11 @@ func (d *dirtyPaths) take() map[string]fsnotify.Op {
 }
 
 // isEmpty reports that nothing waits to be taken.
-func (d *dirtyPaths) isEmpty() bool {
+func (d *dirtyPaths) isEmpty() bool { return d.size() == 0 }
+
+// size is how much waits to be taken.
+func (d *dirtyPaths) size() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return len(d.paths) == 0
+	return len(d.paths)
 }

@@ -150,11 +150,14 @@ type Stats struct {
 	Seen      int64         // files, by the scan that is going on, or by the last
 }
 
+// unquiet counts the files that settle, or are about to: many are both.
+func (w *Watcher) unquiet() int64 { return max(w.settlingNow.Load(), int64(w.dirty.size())) }
+
 // Stats returns what the watcher is doing; it may be called at any time.
 func (w *Watcher) Stats() Stats {
 	m := w.mode.Load()
 	s := Stats{
-		Polling: m.polling, Why: m.why, Settling: w.settlingNow.Load(), Overflows: w.overflows.Load(),
+		Polling: m.polling, Why: m.why, Settling: w.unquiet(), Overflows: w.overflows.Load(),
 		Scans: w.scans.Load(), ScanTime: time.Duration(w.scanTime.Load()), Alive: time.Unix(0, w.beat.Load()),
 	}
 	if why := w.paused.Load(); why != nil {
@@ -355,6 +358,7 @@ func (w *Watcher) loop(ctx context.Context) error {
 			return ctx.Err()
 		case <-timer.C:
 		case <-w.dirty.notify:
+			w.settlingNow.Store(w.unquiet()) // before they are taken: in between there would seem to be nothing
 			w.absorb(w.dirty.take(), time.Now())
 		case <-check.C:
 			w.lookAtRoot()
