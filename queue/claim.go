@@ -403,7 +403,12 @@ func scanJobs(rows *sql.Rows, err error) ([]Job, error) {
 // earliest is when the next backoff ends; the zero time when no job waits for one.
 func earliest(tx *state.Tx, roots string, now time.Time) (time.Time, error) {
 	var ms sql.NullInt64
-	err := tx.QueryRow(`SELECT min(not_before) FROM jobs WHERE state = 0 AND leased = 0 AND not_before > ? AND +root_id IN (SELECT value FROM json_each(?))`, now.UnixMilli(), roots).Scan(&ms)
+	err := tx.QueryRow(`SELECT min(n) FROM (
+			SELECT min(not_before) AS n FROM jobs INDEXED BY jobs_ready WHERE state = 0 AND move = 0 AND leased = 0 AND not_before > ?1 AND +root_id IN (SELECT value FROM json_each(?2))
+			UNION ALL SELECT * FROM (SELECT not_before FROM jobs INDEXED BY jobs_moves WHERE state = 0 AND move <> 0 AND move = 1 AND leased = 0 AND not_before > ?1
+				AND +root_id IN (SELECT value FROM json_each(?2)) ORDER BY not_before LIMIT 1)
+			UNION ALL SELECT * FROM (SELECT not_before FROM jobs INDEXED BY jobs_moves WHERE state = 0 AND move <> 0 AND move = 2 AND leased = 0 AND not_before > ?1
+				AND +root_id IN (SELECT value FROM json_each(?2)) ORDER BY not_before LIMIT 1))`, now.UnixMilli(), roots).Scan(&ms)
 	if err != nil || !ms.Valid {
 		return time.Time{}, err
 	}
