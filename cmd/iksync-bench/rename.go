@@ -108,6 +108,7 @@ func (b *bench) renamed(ctx context.Context, s *server, d *daemon, t *tree) (res
 	after := s.Stats()
 	r.add("folder-jobs", float64(after.Requests["renameFolder"]+after.Requests["moveFolder"]-stats.Requests["renameFolder"]-stats.Requests["moveFolder"]))
 	r.add("sent-again", float64(after.Uploads-sent-int64(len(p.made))))
+	r.add("library-busy-ns", float64(s.moving.Load()))
 	p.figures(&r, "others-")
 	r.add("peak-B", float64(spent.rss))
 	return r, s.close()

@@ -22,6 +22,7 @@ type server struct {
 	first   atomic.Int64 // when the first upload arrived, unix ns
 	awaits  atomic.Bool  // arrivals are told
 	arrived chan arrival
+	moving  atomic.Int64 // how long the last folder took to be renamed, ns: nobody else is answered meanwhile
 	close   func() error
 }
 
@@ -60,6 +61,10 @@ func (s *server) handle(w http.ResponseWriter, r *http.Request) {
 		if s.awaits.Load() {
 			s.tell(r, at)
 		}
+	}
+	if strings.HasSuffix(r.URL.Path, "/renameFolder") {
+		began := time.Now()
+		defer func() { s.moving.Store(int64(time.Since(began))) }()
 	}
 	s.ServeHTTP(w, r)
 }
