@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -472,7 +471,7 @@ func (w *Watcher) lookAtRoot() {
 	case why == "" && before != nil:
 		w.missed.Store(true)
 		w.paused.Store(nil)
-		w.resumed.Add(1)
+		w.resumed.Store(true)
 		w.log.Info("the root is back")
 		w.rescan()
 	}
@@ -486,28 +485,17 @@ func (w *Watcher) lookAtStranger(identity rootIdentity) string {
 	if !identity.same(w.stranger) {
 		w.stranger, w.strangerSince = identity, time.Now()
 	}
-	empty, err := isEmptyDir(w.o.Root.Path)
-	switch {
-	case err != nil:
+	root, err := os.OpenRoot(w.o.Root.Path)
+	if err != nil {
 		return fmt.Sprintf("another directory is in its place, and can't be read: %v", err)
-	case empty:
+	}
+	defer root.Close()
+	switch {
+	case IsEmpty(root):
 		return "an empty directory is in its place: a disk may have to be mounted there"
 	case time.Since(w.strangerSince) < strangerFor*w.o.Settle:
 		return "another directory is mounted or has been made in its place"
 	}
 	w.log.Warn("another directory is in the root's place for good, so it is taken for the root; nothing is removed in the library unless most files are found in it as they are recorded, or by iksync approve")
 	return ""
-}
-
-func isEmptyDir(path string) (bool, error) {
-	dir, err := os.Open(path)
-	if err != nil {
-		return false, err
-	}
-	defer dir.Close()
-	_, err = dir.Readdirnames(1)
-	if errors.Is(err, io.EOF) {
-		return true, nil
-	}
-	return false, err
 }

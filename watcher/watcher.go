@@ -72,7 +72,7 @@ type Watcher struct {
 	vacancy  vacancy        // owned by the loop
 
 	rootMu   sync.Mutex // one look at the root at a time
-	resumed  atomic.Int64
+	resumed  atomic.Bool
 	identity rootIdentity // the zero value until the root was seen
 	// stranger is the directory in its place, if another one is, and since when.
 	stranger      rootIdentity
@@ -180,9 +180,9 @@ func (w *Watcher) Stats() Stats {
 	return s
 }
 
-// Resumed counts how often the root was paused and is not any more: then its directory
-// may be another one, which must be opened afresh.
-func (w *Watcher) Resumed() int64 { return w.resumed.Load() }
+// Resumed reports that the root was paused and is not any more: its directory may be
+// another one, which must be opened afresh.
+func (w *Watcher) Resumed() bool { return w.resumed.Load() && !w.Paused() }
 
 // Paused reports whether nothing may be inferred about the root at present.
 func (w *Watcher) Paused() bool { return w.paused.Load() != nil }

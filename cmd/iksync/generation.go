@@ -238,7 +238,7 @@ func (g *generation) stale(getenv func(string) string) string {
 	}
 	why := ""
 	for i, w := range g.watchers {
-		if w.Resumed() != 0 && !w.Paused() {
+		if w.Resumed() {
 			why = "the root " + g.roots[i].config.Path + " is back"
 		}
 	}
