@@ -96,20 +96,15 @@ func (h *handout) next(worker int) (queue.Job, bool) {
 
 // nextFresh waits for a new file while such come; false when none has come for long.
 func (h *handout) nextFresh() (queue.Job, bool) {
-	var timer *time.Timer
 	for {
 		wait := keepFor - (time.Since(h.began) - time.Duration(h.came.Load()))
 		if wait <= 0 {
 			return queue.Job{}, false
 		}
-		if timer == nil {
-			timer = time.NewTimer(wait)
-			defer timer.Stop()
-		} else {
-			timer.Reset(wait)
-		}
+		timer := time.NewTimer(wait)
 		select {
 		case job, ok := <-h.fresh:
+			timer.Stop()
 			return job, ok
 		case <-timer.C:
 		}
