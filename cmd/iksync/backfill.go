@@ -194,9 +194,7 @@ func (b *backfill) configure(args []string) (*config.Config, error) {
 	if err != nil {
 		return nil, exit(exitConfig, err)
 	}
-	cfg.UploadURL = cmp.Or(b.getenv("IKSYNC_UPLOAD_URL"), cfg.UploadURL)
-	cfg.APIURL = cmp.Or(b.getenv("IKSYNC_API_URL"), cfg.APIURL)
-	b.takeServiceKey(cfg, b.configFile)
+	b.fromSurroundings(cfg, b.configFile)
 	if err := cfg.Override(b.adHoc.Workers, b.adHoc.LogLevel); err != nil {
 		return nil, misconfigured(err)
 	}

@@ -134,7 +134,7 @@ func counted(s watcher.Survey) string {
 // state looks at the state file, or at where it is to be made for so many files.
 func (e *examination) state(ctx context.Context, cfg *config.Config, files int64) {
 	const check = "state file"
-	path, err := e.statePath(e.stateFile, cmp.Or(cfg.State, serviceOf(e.configFile).state))
+	path, err := e.stateOf(cfg)
 	if err != nil {
 		e.failed(check, exitConfig, "", "%v", err)
 		return
@@ -171,6 +171,11 @@ func (e *examination) state(ctx context.Context, cfg *config.Config, files int64
 		e.warn(check, "keep it on a local disk: SQLite needs locks and a shared memory that network file systems don't have", "%s is on a file system of type %s", place.Dir, kind)
 	}
 	e.others(cfg, place)
+}
+
+// stateOf is where the state file of the configuration is.
+func (e *examination) stateOf(cfg *config.Config) (string, error) {
+	return e.statePath(e.stateFile, cmp.Or(cfg.State, serviceOf(e.configFile).state))
 }
 
 // open reads an existing state file; one that the next start brings up to date is good.
@@ -266,7 +271,7 @@ func (e *examination) page(ctx context.Context, cfg *config.Config) {
 	if taken == nil {
 		return
 	}
-	path, err := e.statePath(e.stateFile, cmp.Or(cfg.State, serviceOf(e.configFile).state))
+	path, err := e.stateOf(cfg)
 	if err != nil {
 		return // told where the state file is looked at
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -166,9 +165,7 @@ func (d *daemon) load() (*config.Config, error) {
 	if err != nil {
 		return nil, exit(exitConfig, err)
 	}
-	cfg.UploadURL = cmp.Or(d.getenv("IKSYNC_UPLOAD_URL"), cfg.UploadURL)
-	cfg.APIURL = cmp.Or(d.getenv("IKSYNC_API_URL"), cfg.APIURL)
-	d.takeServiceKey(cfg, d.configFile)
+	d.fromSurroundings(cfg, d.configFile)
 	if err := cfg.Override(d.workers, d.logLevel); err != nil {
 		return nil, misconfigured(err)
 	}

@@ -126,10 +126,8 @@ func (a *app) client(configFile string) (*imagekit.Client, error) {
 		if cfg, err = config.Load(configFile); err != nil {
 			return nil, exit(exitConfig, err)
 		}
-		a.takeServiceKey(cfg, configFile)
 	}
-	cfg.UploadURL = cmp.Or(a.getenv("IKSYNC_UPLOAD_URL"), cfg.UploadURL)
-	cfg.APIURL = cmp.Or(a.getenv("IKSYNC_API_URL"), cfg.APIURL)
+	a.fromSurroundings(cfg, configFile)
 	return a.clientOf(cfg)
 }
 

@@ -256,6 +256,13 @@ func onCopy(ctx context.Context, cfg *config.Config, statePath string, fn func(*
 	return nil
 }
 
+// fromSurroundings adds to a configuration what the environment and the place of its file say.
+func (a *app) fromSurroundings(cfg *config.Config, configFile string) {
+	cfg.UploadURL = cmp.Or(a.getenv("IKSYNC_UPLOAD_URL"), cfg.UploadURL)
+	cfg.APIURL = cmp.Or(a.getenv("IKSYNC_API_URL"), cfg.APIURL)
+	a.takeServiceKey(cfg, configFile)
+}
+
 // takeServiceKey lets a command that is given a service's configuration have the key
 // from the file that systemd hands over to the service, if no other place has one.
 func (a *app) takeServiceKey(cfg *config.Config, configFile string) {
