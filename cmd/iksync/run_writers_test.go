@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -337,6 +338,11 @@ func TestABurstThatOverflowsTheKernelsQueueLosesNothing(t *testing.T) {
 	}
 	t.Parallel() // not before: a watcher of another test would get such a queue
 	w := &writers{scratch: t.TempDir(), settle: 300 * time.Millisecond}
+	d.signal(syscall.SIGSTOP) // so that the queue overflows also where events are read as fast as they come
+	for i := range 500 {
+		r.write(fmt.Sprintf("at-once-%d.jpg", i))
+	}
+	d.signal(syscall.SIGCONT)
 	var group errgroup.Group
 	const hands = 4
 	for hand := range hands {
