@@ -53,13 +53,24 @@ func flockHolder(f *os.File) int {
 	if !ok {
 		return 0
 	}
+	// The list comes in pieces: while other locks come and go, one may be left out.
+	for range 5 {
+		if pid := flockHolderOf(sys.Ino); pid > 0 {
+			return pid
+		}
+	}
+	return 0
+}
+
+// flockHolderOf looks once for who holds the lock of an inode; 0 when it isn't listed.
+func flockHolderOf(inode uint64) int {
 	locks, err := os.Open("/proc/locks")
 	if err != nil {
 		return 0
 	}
 	defer locks.Close()
 	// 1: FLOCK  ADVISORY  WRITE 1234 08:01:56789 0 EOF
-	suffix := ":" + strconv.FormatUint(sys.Ino, 10)
+	suffix := ":" + strconv.FormatUint(inode, 10)
 	for lines := bufio.NewScanner(locks); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
 		if len(fields) > 5 && fields[1] == "FLOCK" && strings.HasSuffix(fields[5], suffix) {
