@@ -389,7 +389,7 @@ func scanFile(rows *sql.Rows) (*File, error) {
 		m := form{urlBase: urlBase.String, thumbnailBase: thumbnailBase.String, thumbnail: thumbnailBase.Valid, fileType: fileType.String, body: body.String}
 		m.derive(&f)
 		if body.Valid {
-			f.Response = m.fill(&f)
+			f.Response = m.fill(nil, &f)
 		}
 	}
 	f.Stat.Dev, f.Stat.Ino = uint64(dev), uint64(ino)

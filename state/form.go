@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -81,7 +82,7 @@ func formOf(f *File) (form, bool) {
 	body = tokenizeNumber(body, `"width"`, f.Width, tokenWidth)
 	body = tokenizeNumber(body, `"height"`, f.Height, tokenHeight)
 	m.body = string(body)
-	return m, bytes.Equal(m.fill(f), f.Response)
+	return m, bytes.Equal(m.fill(nil, f), f.Response)
 }
 
 // tokenize puts a token in place of a key's value, if that is the given text. It changes
@@ -117,9 +118,9 @@ func replaceValue(body []byte, key, value, by string) []byte {
 	}
 }
 
-// fill returns the answer for a record.
-func (m *form) fill(f *File) []byte {
-	out := make([]byte, 0, len(m.body)+len(f.URL)+len(f.ThumbnailURL)+2*len(f.RemotePath)+64)
+// fill appends the answer for a record.
+func (m *form) fill(out []byte, f *File) []byte {
+	out = slices.Grow(out, len(m.body)+len(f.URL)+len(f.ThumbnailURL)+2*len(f.RemotePath)+64)
 	for i := range len(m.body) {
 		switch c := m.body[i]; c {
 		case tokenFileID:
@@ -206,9 +207,25 @@ func (s *stored) fits(f *File, m *form) bool {
 	return g.VersionID == f.VersionID && g.Name == f.Name && g.URL == f.URL && g.ThumbnailURL == f.ThumbnailURL && g.FileType == f.FileType
 }
 
+// knownForm is a form that is in the file.
+type knownForm struct {
+	form
+	id int64
+}
+
 // store returns how the record of an answer is stored, and notes its form if it is a
 // new one.
 func (tx *Tx) store(f *File) (stored, error) {
+	// Most answers have the form of the one before, of that type of file. To see so is
+	// several times as fast as to find it.
+	if m := tx.w.latest[f.FileType]; m != nil {
+		tx.w.filled = m.fill(tx.w.filled[:0], f)
+		if bytes.Equal(tx.w.filled, f.Response) {
+			if s := storedAs(f, m.id, &m.form); s.url == "" && s.thumbnail == "" && s.fits(f, &m.form) {
+				return s, nil
+			}
+		}
+	}
 	m, ok := formOf(f)
 	if ok {
 		s := storedAs(f, 1, &m)
@@ -220,6 +237,9 @@ func (tx *Tx) store(f *File) (stored, error) {
 	id, err := tx.formID(&m)
 	if err != nil {
 		return stored{}, fmt.Errorf("note the form of the answer for %q: %w", f.Path, err)
+	}
+	if id != 0 {
+		tx.w.latest[f.FileType] = &knownForm{m, id}
 	}
 	return storedAs(f, id, &m), nil
 }

@@ -60,8 +60,10 @@ type writer struct {
 	told    func(query string, args []any) // for tests: what is about to be run; nil tells nobody
 
 	// Owned by the loop:
-	stmts       map[string]*sql.Stmt // prepared once, by text
-	forms       map[form]int64       // ids of those that were met, as far as they are in the file
+	stmts       map[string]*sql.Stmt  // prepared once, by text
+	forms       map[form]int64        // ids of those that were met, as far as they are in the file
+	latest      map[string]*knownForm // of them, by the file type, the one that was met last
+	filled      []byte                // what fill made of it, for its memory
 	synchronous Durability
 	unsynced    []*operation // committed and durable to be: done is called after the next fsync
 	synced      time.Time    // when the last fsync was
@@ -69,12 +71,13 @@ type writer struct {
 
 func startWriter(conn *sql.Conn) *writer {
 	w := &writer{
-		conn:  conn,
-		ops:   make(chan *operation, backlog),
-		dead:  make(chan struct{}),
-		stmts: make(map[string]*sql.Stmt),
-		forms: make(map[form]int64),
-		hurry: make(chan struct{}, 1),
+		conn:   conn,
+		ops:    make(chan *operation, backlog),
+		dead:   make(chan struct{}),
+		stmts:  make(map[string]*sql.Stmt),
+		forms:  make(map[form]int64),
+		latest: make(map[string]*knownForm),
+		hurry:  make(chan struct{}, 1),
 	}
 	go w.loop()
 	return w
@@ -334,6 +337,7 @@ func (w *writer) transact(batch []*operation) (err error) {
 			// A full disk may have rolled the transaction back already: then this fails, as it may.
 			_ = tx.Exec("ROLLBACK")
 			clear(w.forms) // some may be gone with it
+			clear(w.latest)
 		}
 	}()
 	for _, op := range batch {
