@@ -21,83 +21,92 @@ type Absent struct {
 	// must be a record of a file on that device.
 	Device uint64
 	Empty  bool
+
+	after []byte // up to which path it is noted of the records below; nil before the first
 }
 
 // MarkAbsent notes of records that their files are absent. Since when is kept of
-// those that were so before, for the same reason. It takes several transactions, so
-// that others go on meanwhile: what a crash leaves out is absent in the next scan.
-func (q *Queue) MarkAbsent(ctx context.Context, rootID int64, absent []Absent) error {
-	type rest struct {
-		Absent
-		after []byte
+// those that were so before, for the same reason. Only so many records below
+// directories are noted at a time; what is left is returned, to be noted by further
+// calls if it is so still. What a crash leaves out is absent in the next scan.
+func (q *Queue) MarkAbsent(ctx context.Context, rootID int64, absent []Absent) (rest []Absent, err error) {
+	if len(absent) == 0 {
+		return nil, nil
 	}
-	var rests []rest // of directories with many records
-	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
-		rests = rests[:0]
+	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		rest = nil
 		now := q.now().UnixMilli()
+		room := absentPage
 		numbered := make(map[uint64]bool) // devices that records are on
 		for _, a := range absent {
-			if is, asked := numbered[a.Device]; a.Device != 0 && !a.Empty && !asked {
-				if err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM files WHERE root_id = ? AND dev = ?)`, rootID, int64(a.Device)).Scan(&is); err != nil {
+			if a.Below && room <= 0 {
+				rest = append(rest, a)
+				continue
+			}
+			if a.after == nil {
+				if err := markOne(tx, rootID, &a, numbered, now); err != nil {
 					return err
 				}
-				numbered[a.Device] = is
 			}
-			if !numbered[a.Device] && !a.Empty {
-				a.Device = 0
+			if !a.Below {
+				continue
 			}
-			err := tx.Exec(`UPDATE files SET absent = ?3, absent_at = ?4, kept = iif(absent = 0, 0, kept) WHERE root_id = ?1 AND path = ?2 AND absent <> ?3
-				AND (?5 = 0 OR dev = ?5)`, rootID, []byte(a.Path), int(a.Why), now, int64(a.Device))
-			if err == nil && a.Below {
-				var after []byte
-				if after, err = markBelow(tx, rootID, a, []byte(a.Path+"/"), now); after != nil {
-					rests = append(rests, rest{a, after})
-				}
-			}
-			if err == nil { // an alias has no copy of its own to remove
-				err = tx.Exec(`DELETE FROM aliases WHERE root_id = ?1 AND (path = ?2 OR ?3 AND path > ?4 AND path < ?5) AND (?6 = 0 OR dev = ?6)`,
-					rootID, []byte(a.Path), a.Below, []byte(a.Path+"/"), []byte(a.Path+"0"), int64(a.Device))
-			}
+			n, err := markBelow(tx, rootID, &a, room, now)
 			if err != nil {
-				return fmt.Errorf("note that %q is %s: %w", a.Path, a.Why, err)
+				return fmt.Errorf("note that all below %q is %s: %w", a.Path, a.Why, err)
 			}
+			if n == room {
+				rest = append(rest, a)
+			}
+			room -= n
 		}
 		return failpoint.Hit(failpoint.MarkAbsentCommit)
 	})
-	for _, r := range rests {
-		for err == nil && r.after != nil {
-			err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
-				after, err := markBelow(tx, rootID, r.Absent, r.after, q.now().UnixMilli())
-				if err != nil {
-					return fmt.Errorf("note that %q is %s: %w", r.Path, r.Why, err)
-				}
-				r.after = after
-				return nil
-			})
-		}
-	}
-	return err
+	return rest, err
 }
 
-// absentPage bounds the records of one transaction, but for those of single paths.
-const absentPage = 2000
+// absentPage bounds the records below directories that are noted in one transaction.
+// Others wait so long.
+const absentPage = 250
 
-// markBelow notes of records below a directory, from a path on, that their files are
-// absent. It returns from where on there are more; nil when there are none.
-func markBelow(tx *state.Tx, rootID int64, a Absent, after []byte, now int64) ([]byte, error) {
-	var n int
+// markOne notes of the record of a path itself that its file is absent, and begins with
+// what is below: there must be records on the device, if one is given.
+func markOne(tx *state.Tx, rootID int64, a *Absent, numbered map[uint64]bool, now int64) error {
+	if is, asked := numbered[a.Device]; a.Device != 0 && !a.Empty && !asked {
+		if err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM files WHERE root_id = ? AND dev = ?)`, rootID, int64(a.Device)).Scan(&is); err != nil {
+			return fmt.Errorf("look for records on device %d: %w", a.Device, err)
+		}
+		numbered[a.Device] = is
+	}
+	if !numbered[a.Device] && !a.Empty {
+		a.Device = 0
+	}
+	a.after = []byte(a.Path + "/")
+	err := tx.Exec(`UPDATE files SET absent = ?3, absent_at = ?4, kept = iif(absent = 0, 0, kept) WHERE root_id = ?1 AND path = ?2 AND absent <> ?3
+		AND (?5 = 0 OR dev = ?5)`, rootID, []byte(a.Path), int(a.Why), now, int64(a.Device))
+	if err == nil { // an alias has no copy of its own to remove
+		err = tx.Exec(`DELETE FROM aliases WHERE root_id = ?1 AND (path = ?2 OR ?3 AND path > ?4 AND path < ?5) AND (?6 = 0 OR dev = ?6)`,
+			rootID, []byte(a.Path), a.Below, a.after, []byte(a.Path+"0"), int64(a.Device))
+	}
+	if err != nil {
+		return fmt.Errorf("note that %q is %s: %w", a.Path, a.Why, err)
+	}
+	return nil
+}
+
+// markBelow notes of so many records below a directory that their files are absent, and
+// returns of how many.
+func markBelow(tx *state.Tx, rootID int64, a *Absent, limit int, now int64) (n int, err error) {
 	var last []byte
-	err := tx.QueryRow(`SELECT count(*), max(path) FROM (SELECT path FROM files WHERE root_id = ? AND path > ? AND path < ? ORDER BY path LIMIT ?)`,
-		rootID, after, []byte(a.Path+"0"), absentPage).Scan(&n, &last)
+	err = tx.QueryRow(`SELECT count(*), max(path) FROM (SELECT path FROM files WHERE root_id = ? AND path > ? AND path < ? ORDER BY path LIMIT ?)`,
+		rootID, a.after, []byte(a.Path+"0"), limit).Scan(&n, &last)
 	if err != nil || n == 0 {
-		return nil, err
+		return 0, err
 	}
 	err = tx.Exec(`UPDATE files SET absent = ?3, absent_at = ?4 WHERE root_id = ?1 AND path > ?2 AND path <= ?6 AND absent = 0
-		AND (?5 = 0 OR dev = ?5)`, rootID, after, int(a.Why), now, int64(a.Device), last)
-	if err != nil || n < absentPage {
-		return nil, err
-	}
-	return last, nil
+		AND (?5 = 0 OR dev = ?5)`, rootID, a.after, int(a.Why), now, int64(a.Device), last)
+	a.after = last
+	return n, err
 }
 
 // MarkPresent notes of records that their files are there again as they were.

@@ -3,6 +3,7 @@ package queue_test
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,9 +11,14 @@ import (
 	"iksync/state"
 )
 
+// markAbsent notes all of it.
 func (f *fixture) markAbsent(absent ...queue.Absent) {
 	f.Helper()
-	f.noErr(f.q.MarkAbsent(f.Context(), f.root, absent))
+	for len(absent) > 0 {
+		var err error
+		absent, err = f.q.MarkAbsent(f.Context(), f.root, absent)
+		f.noErr(err)
+	}
 }
 
 func (f *fixture) wantAbsent(want map[string]state.Absence) {
@@ -34,19 +40,41 @@ func TestARecordIsAbsentAloneOrWithAllBelowIt(t *testing.T) {
 	f.wantAbsent(map[string]state.Absence{"d/1": state.Gone})
 }
 
-func TestAllBelowADirectoryWithManyRecordsIsAbsent(t *testing.T) {
+// TestAllBelowADirectoryIsAbsentLittleByLittle: what is beyond a page is returned, with
+// the directories after it.
+func TestAllBelowADirectoryIsAbsentLittleByLittle(t *testing.T) {
 	t.Parallel()
-	want := make(map[string]state.Absence)
 	var paths []string
-	for i := range 2000 + 1 { // in two transactions
-		path := fmt.Sprintf("d/%05d", i)
-		paths = append(paths, path)
-		want[path] = state.Gone
+	for i := range 600 {
+		paths = append(paths, fmt.Sprintf("d/%05d", i))
 	}
-	f := recorded(t, append(paths, "c/1", "d.txt", "e/1")...)
-	f.markAbsent(queue.Absent{Path: "d", Why: state.Gone, Below: true}, queue.Absent{Path: "e", Why: state.Filtered, Below: true})
-	want["e/1"] = state.Filtered
-	f.wantAbsent(want)
+	f := recorded(t, append(paths, "c/1", "d.txt", "d0", "e/1", "e/2", "f")...)
+	absent := []queue.Absent{
+		{Path: "d", Why: state.Gone, Below: true}, {Path: "e", Why: state.Filtered, Below: true}, {Path: "f", Why: state.Gone}, {Path: "g", Why: state.Gone, Below: true},
+	}
+	want := map[string]state.Absence{"f": state.Gone} // alone, it needs no page
+	for page := range 3 {
+		var err error
+		absent, err = f.q.MarkAbsent(t.Context(), f.root, absent)
+		f.noErr(err)
+		var left []string
+		for _, a := range absent {
+			left = append(left, a.Path)
+		}
+		for _, path := range paths[:min(250, len(paths))] {
+			want[path] = state.Gone
+		}
+		paths = paths[min(250, len(paths)):]
+		switch {
+		case page < 2 && !slices.Equal(left, []string{"d", "e", "g"}):
+			t.Errorf("after page %d there is more of %q", page, left)
+		case page == 2 && len(left) > 0:
+			t.Errorf("there is more of %q", left)
+		case page == 2:
+			want["e/1"], want["e/2"] = state.Filtered, state.Filtered
+		}
+		f.wantAbsent(want)
+	}
 }
 
 func TestSinceWhenARecordIsAbsentChangesWithTheReasonAlone(t *testing.T) {

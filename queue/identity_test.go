@@ -168,7 +168,7 @@ func TestKeptStaysSoUntilTheFileIsThereAgain(t *testing.T) {
 	f.undo("a", 1)
 	f.absent(state.Gone, "a")
 	f.absent(state.Filtered, "a")
-	f.must(f.q.MarkAbsent(f.Context(), f.root, []queue.Absent{{Path: "a", Why: state.Gone, Below: true}}))
+	f.markAbsent(queue.Absent{Path: "a", Why: state.Gone, Below: true})
 	f.must(f.q.Approve(f.Context(), f.root))
 	f.scanned()
 	f.wantDue(f.brakeless())
@@ -238,7 +238,7 @@ func TestARemovalThatFindsItsFileBackLeavesAJob(t *testing.T) {
 func TestMarkAbsentBelow(t *testing.T) {
 	f := open(t)
 	f.uploads("d", "d!", "d/x", "d/y/z", "d0", "da/x")
-	f.must(f.q.MarkAbsent(f.Context(), f.root, []queue.Absent{{Path: "d", Why: state.Gone, Below: true}}))
+	f.markAbsent(queue.Absent{Path: "d", Why: state.Gone, Below: true})
 	f.scanned()
 	f.wantDue(f.brakeless(), "d", "d/x", "d/y/z")
 }
@@ -250,11 +250,11 @@ func TestRecordsOfAnotherDeviceAreNotMarked(t *testing.T) {
 	f.uploads("d/x", "d/y", "e") // all on device 1
 	for _, a := range []queue.Absent{{Path: "d", Below: true}, {Path: "d/x"}, {Path: "e"}} {
 		a.Why, a.Device, a.Empty = state.Gone, 2, true
-		f.must(f.q.MarkAbsent(f.Context(), f.root, []queue.Absent{a}))
+		f.markAbsent(a)
 	}
 	f.scanned()
 	f.wantDue(f.brakeless())
-	f.must(f.q.MarkAbsent(f.Context(), f.root, []queue.Absent{{Path: "d", Why: state.Gone, Below: true, Device: 1}}))
+	f.markAbsent(queue.Absent{Path: "d", Why: state.Gone, Below: true, Device: 1})
 	f.scanned()
 	f.wantDue(f.brakeless(), "d/x", "d/y")
 }

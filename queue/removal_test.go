@@ -56,7 +56,7 @@ func (f *fixture) absent(why state.Absence, paths ...string) {
 	for i, p := range paths {
 		marks[i] = queue.Absent{Path: p, Why: why}
 	}
-	f.must(f.q.MarkAbsent(f.Context(), f.root, marks))
+	f.markAbsent(marks...)
 }
 
 // scanned notes a complete scan of the directory that the records are of.

@@ -67,7 +67,7 @@ func (m *mover) removeSome(ctx context.Context, r *Root) (more bool, err error) 
 		// The last look is the one that counts.
 		if now := r.Absence(f.Path); now != f.Absent {
 			if now != state.Present {
-				err = m.p.q.MarkAbsent(ctx, r.ID, []queue.Absent{{Path: f.Path, Why: now}})
+				_, err = m.p.q.MarkAbsent(ctx, r.ID, []queue.Absent{{Path: f.Path, Why: now}})
 			} else {
 				err = m.p.q.MarkPresent(ctx, r.ID, []string{f.Path})
 			}

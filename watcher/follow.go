@@ -26,11 +26,13 @@ const settleBatch = 512
 
 // settleDue queues the paths that were quiet for long enough.
 func (w *Watcher) settleDue(ctx context.Context, now time.Time) error {
-	if w.settling.dueEntry(now) == nil && len(w.absent) == 0 {
+	if w.settling.dueEntry(now) == nil && len(w.absent)+len(w.vanished) == 0 {
 		return nil
 	}
 	w.lookAtRoot() // another directory in its place is not to be taken for it
 	if w.Paused() {
+		w.absent = nil // the scan of all that follows finds it
+		w.setVanished(nil)
 		return nil
 	}
 	var batch []queue.Change
@@ -45,7 +47,7 @@ func (w *Watcher) settleDue(ctx context.Context, now time.Time) error {
 				return err
 			}
 			if e == nil {
-				return nil
+				return w.markVanished(ctx)
 			}
 			w.alive()
 			batch = batch[:0]
@@ -56,14 +58,49 @@ func (w *Watcher) settleDue(ctx context.Context, now time.Time) error {
 	}
 }
 
-// markAbsent notes what was looked for in vain.
+// markAbsent notes what was looked for in vain. Of directories with many records it
+// only begins to.
 func (w *Watcher) markAbsent(ctx context.Context) error {
 	if len(w.absent) == 0 {
 		return nil
 	}
-	err := w.q.MarkAbsent(ctx, w.o.Root.ID, w.absent)
+	rest, err := w.q.MarkAbsent(ctx, w.o.Root.ID, w.absent)
 	w.absent = w.absent[:0]
+	w.setVanished(append(w.vanished, rest...))
 	return err
+}
+
+// vanishedAtOnce bounds the directories that markVanished goes on with.
+const vanishedAtOnce = 64
+
+// markVanished goes on with directories that have many records, for as little time as
+// others can wait.
+func (w *Watcher) markVanished(ctx context.Context) error {
+	if len(w.vanished) == 0 {
+		return nil
+	}
+	next := w.vanished[:min(len(w.vanished), vanishedAtOnce)]
+	others := w.vanished[len(next):]
+	var still []queue.Absent
+	for _, a := range next {
+		info, err := os.Lstat(w.onDisk(a.Path))
+		switch {
+		case err == nil && info.IsDir(): // it is back: a scan tells what is in it, whatever has been noted
+			w.scanLater(a.Path)
+		case err == nil, errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+			still = append(still, a)
+		default: // that can't be told
+			w.rescan()
+		}
+	}
+	rest, err := w.q.MarkAbsent(ctx, w.o.Root.ID, still)
+	w.setVanished(append(others, rest...))
+	return err
+}
+
+func (w *Watcher) setVanished(vanished []queue.Absent) {
+	w.vanished = vanished
+	w.vanishing.Store(len(vanished) > 0)
 }
 
 // gone notes that there is nothing at a path any more, provided that the root

@@ -542,7 +542,7 @@ func (s *Scanner) flush(ctx context.Context) error {
 		s.present = s.present[:0]
 	}
 	if len(s.absent) > 0 {
-		if err := s.q.MarkAbsent(ctx, s.o.Root.ID, s.absent); err != nil {
+		if _, err := s.q.MarkAbsent(ctx, s.o.Root.ID, s.absent); err != nil { // each is a path of its own
 			return err
 		}
 		s.absent = s.absent[:0]

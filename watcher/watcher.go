@@ -69,6 +69,7 @@ type Watcher struct {
 
 	settling *settling      // owned by the loop
 	absent   []queue.Absent // owned by the loop: what was looked for in vain
+	vanished []queue.Absent // owned by the loop: directories with more records than were noted at once
 	vacancy  vacancy        // owned by the loop
 
 	rootMu   sync.Mutex // one look at the root at a time
@@ -87,6 +88,7 @@ type Watcher struct {
 	scanTime    atomic.Int64 // of all scans, ns
 	scanning    atomic.Pointer[Scanner]
 
+	vanishing     atomic.Bool // vanished is not empty
 	scanningBelow atomic.Bool
 	catchingUp    atomic.Bool // a scan is going on that finds what no event told of
 	paused        atomic.Pointer[string]
@@ -193,10 +195,10 @@ func (w *Watcher) Calm() bool {
 	return w.scans.Load() > 0 && !w.catchingUp.Load() && w.below.isEmpty() && !w.scanningBelow.Load() && !(w.missed.Load() && len(w.full) > 0)
 }
 
-// Sound reports that nothing has been missed, as far as is known: only then is
-// anything inferred from what is not there.
+// Sound reports that nothing has been missed, as far as is known, and that all that
+// has vanished is noted: only then is anything inferred from what is not there.
 func (w *Watcher) Sound() bool {
-	return !w.Paused() && !w.missed.Load() && w.failure.Load() == nil && !w.catchingUp.Load() && w.scans.Load() > 0
+	return !w.Paused() && !w.missed.Load() && w.failure.Load() == nil && !w.catchingUp.Load() && w.scans.Load() > 0 && !w.vanishing.Load()
 }
 
 // Rescan asks for a full scan.
@@ -351,6 +353,9 @@ func (w *Watcher) loop(ctx context.Context) error {
 		wait := time.Until(next)
 		if due, ok := w.settling.next(); ok && !w.Paused() {
 			wait = min(wait, time.Until(due))
+		}
+		if len(w.vanished) > 0 && !w.Paused() {
+			wait = 0
 		}
 		timer.Reset(max(wait, 0))
 		select {
