@@ -74,14 +74,22 @@ type Scanner struct {
 	batch     []queue.Change
 	batchSize int
 	flushed   time.Time
-	cancel    []string // jobs that are not to be done any more: their files are not wanted
-	settled   []string // held jobs of files that are as recorded
+	queueing  chan enqueued  // of the batch that is being queued while the walk goes on; nil when none is
+	spare     []queue.Change // that batch, and afterwards its memory
+	cancel    []string       // jobs that are not to be done any more: their files are not wanted
+	settled   []string       // held jobs of files that are as recorded
 	displaced []queue.Change
 	present   []string // records whose files are there again
 	absent    []queue.Absent
 	vacancy   vacancy // the last directory that absent files were in
 	identity  rootIdentity
 	empty     bool // the root is, so nothing is inferred
+}
+
+// enqueued is what became of a batch.
+type enqueued struct {
+	queue.Enqueued
+	err error
 }
 
 // maxDisplaced bounds the changes that are kept to the end.
@@ -160,6 +168,9 @@ func (s *Scanner) RunBelow(ctx context.Context, below string) error {
 	}
 	if err == nil {
 		err = s.emitDisplaced(ctx)
+	}
+	if last := s.awaitBatch(); err == nil {
+		err = last
 	}
 	if err == nil {
 		err = ctx.Err() // rows that were not read look like rows that are not there
@@ -522,7 +533,12 @@ func (s *Scanner) emit(ctx context.Context, c queue.Change) error {
 	return s.flush(ctx)
 }
 
+// flush notes all that was found. The walk need not wait until the batch is queued; what
+// is found next does.
 func (s *Scanner) flush(ctx context.Context) error {
+	if err := s.awaitBatch(); err != nil {
+		return err
+	}
 	if len(s.cancel) > 0 {
 		if err := s.q.Cancel(ctx, s.o.Root.ID, s.cancel, s.start, s.wanted); err != nil {
 			return err
@@ -548,14 +564,29 @@ func (s *Scanner) flush(ctx context.Context) error {
 		s.absent = s.absent[:0]
 	}
 	if len(s.batch) > 0 {
-		done, err := s.q.Enqueue(ctx, s.batch)
-		if err != nil {
-			return err
-		}
-		s.tally.enqueued(done)
-		s.batch = s.batch[:0]
+		s.batch, s.spare = s.spare[:0], s.batch
 		s.batchSize = min(2*s.batchSize, maxBatch)
+		batch, queueing := s.spare, make(chan enqueued, 1)
+		s.queueing = queueing
+		go func() {
+			done, err := s.q.Enqueue(ctx, batch)
+			queueing <- enqueued{done, err}
+		}()
 	}
 	s.flushed = time.Now()
+	return nil
+}
+
+// awaitBatch waits until the batch is queued that is on its way.
+func (s *Scanner) awaitBatch() error {
+	if s.queueing == nil {
+		return nil
+	}
+	done := <-s.queueing
+	s.queueing = nil
+	if done.err != nil {
+		return done.err
+	}
+	s.tally.enqueued(done.Enqueued)
 	return nil
 }
