@@ -183,6 +183,7 @@ func TestADaemonIsStoppedWhileTheDiskIsFull(t *testing.T) {
 	if took := time.Since(began); took > 40*time.Second {
 		t.Errorf("it took %v to end, and nothing was in flight", took)
 	}
+	s.library.rests() // what was cut may come still, and would be looked for too early
 	if n := len(s.records()); n >= 320 {
 		t.Errorf("%d are recorded on the full disk", n)
 	}
@@ -196,9 +197,7 @@ func TestADaemonIsStoppedWhileTheDiskIsFull(t *testing.T) {
 	s.inStep()
 	d.stop()
 	s.rests()
-	// What could not be recorded is found in the library, but for what was cut and had not
-	// come there yet when it was looked for.
-	s.sentOnce(320, s.workers)
+	s.sentOnce(320, 0) // what could not be recorded is found in the library
 }
 
 func TestABackfillSaysThatTheDiskIsFull(t *testing.T) {

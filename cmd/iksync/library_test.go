@@ -20,6 +20,7 @@ type library struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 	came    int // uploads so far
+	inside  int // of those, that are not answered yet
 	mark    int // of those, when await and received began to count
 	passing int // uploads that may pass; negative is all
 }
@@ -40,6 +41,8 @@ func (l *library) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasSuffix(r.URL.Path, "/upload") {
 		l.mu.Lock()
 		l.came++
+		l.inside++
+		defer l.answered()
 		l.changed.Broadcast()
 		for l.passing == 0 {
 			l.changed.Wait()
@@ -50,6 +53,22 @@ func (l *library) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.mu.Unlock()
 	}
 	l.server.ServeHTTP(w, r)
+}
+
+func (l *library) answered() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inside--
+	l.changed.Broadcast()
+}
+
+// rests waits until all uploads that came are answered, also those whose sender is gone.
+func (l *library) rests() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.inside > 0 {
+		l.changed.Wait()
+	}
 }
 
 func (l *library) hold(pass int) {
