@@ -61,9 +61,6 @@ func (w *Watcher) settleDue(ctx context.Context, now time.Time) error {
 // markAbsent notes what was looked for in vain. Of directories with many records it
 // only begins to.
 func (w *Watcher) markAbsent(ctx context.Context) error {
-	if len(w.absent) == 0 {
-		return nil
-	}
 	rest, err := w.q.MarkAbsent(ctx, w.o.Root.ID, w.absent)
 	w.absent = w.absent[:0]
 	w.setVanished(append(w.vanished, rest...))
@@ -76,9 +73,6 @@ const vanishedAtOnce = 64
 // markVanished goes on with directories that have many records, for as little time as
 // others can wait.
 func (w *Watcher) markVanished(ctx context.Context) error {
-	if len(w.vanished) == 0 {
-		return nil
-	}
 	next := w.vanished[:min(len(w.vanished), vanishedAtOnce)]
 	others := w.vanished[len(next):]
 	var still []queue.Absent

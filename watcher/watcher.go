@@ -354,7 +354,7 @@ func (w *Watcher) loop(ctx context.Context) error {
 		if due, ok := w.settling.next(); ok && !w.Paused() {
 			wait = min(wait, time.Until(due))
 		}
-		if len(w.vanished) > 0 && !w.Paused() {
+		if len(w.vanished) > 0 {
 			wait = 0
 		}
 		timer.Reset(max(wait, 0))
