@@ -32,23 +32,9 @@ type tree struct {
 	o   watcher.Options
 }
 
-func openDB(t testing.TB) *state.DB {
-	t.Helper()
-	db, err := state.Open(t.Context(), filepath.Join(t.TempDir(), "state.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return db
-}
-
 func newTree(t testing.TB) *tree {
 	t.Helper()
-	return treeIn(t, openDB(t), t.TempDir())
+	return treeIn(t, watcher.OpenDB(t), t.TempDir())
 }
 
 func treeIn(t testing.TB, db *state.DB, dir string) *tree {

@@ -13,6 +13,7 @@ import (
 
 	"iksync/queue"
 	"iksync/state"
+	"iksync/watcher"
 )
 
 var oddNames = []string{
@@ -64,7 +65,7 @@ func mutate(rt *rapid.T, dir string, version int) {
 // from the records: what was done between the scans, or left undone, is no matter.
 func TestAfterAScanTheQueueIsTheDifferenceOfDiskAndRecords(t *testing.T) {
 	t.Parallel()
-	db := openDB(t)
+	db := watcher.OpenDB(t)
 	base := t.TempDir()
 	round := 0
 	rapid.Check(t, func(rt *rapid.T) {

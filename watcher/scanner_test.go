@@ -498,7 +498,7 @@ func TestARootThatCannotBeScannedIsAnErrorAndChangesNothing(t *testing.T) {
 		"because the file is closed": func(t *tree) { t.must(t.db.Close()) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			db := openDB(t)
+			db := watcher.OpenDB(t)
 			tr := treeIn(t, db, filepath.Join(t.TempDir(), "photos"))
 			tr.write("a")
 			tr.scan()

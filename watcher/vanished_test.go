@@ -11,9 +11,8 @@ import (
 	"iksync/state"
 )
 
-// recording is a watcher whose loop and scans don't run, of a root with n recorded files
-// in a directory "d" that is not there; other.jpg is there.
-func recording(t *testing.T, n int) *Watcher {
+// OpenDB makes a state file, also for the tests from outside of the package.
+func OpenDB(t testing.TB) *state.DB {
 	t.Helper()
 	db, err := state.Open(t.Context(), filepath.Join(t.TempDir(), "state.db"))
 	if err != nil {
@@ -24,6 +23,14 @@ func recording(t *testing.T, n int) *Watcher {
 			t.Error(err)
 		}
 	})
+	return db
+}
+
+// recording is a watcher whose loop and scans don't run, of a root with n recorded files
+// in a directory "d" that is not there; other.jpg is there.
+func recording(t *testing.T, n int) *Watcher {
+	t.Helper()
+	db := OpenDB(t)
 	dir := t.TempDir()
 	root, err := db.EnsureRoot(t.Context(), dir, "/")
 	if err == nil {

@@ -427,7 +427,7 @@ func TestAPausedRoot(t *testing.T) {
 			if err := os.Mkdir(dir, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			tr := treeIn(t, openDB(t), dir)
+			tr := treeIn(t, watcher.OpenDB(t), dir)
 			tr.write("d/a")
 			f := tr.follow()
 			tr.write("settles", "d/settles")
@@ -461,7 +461,7 @@ func TestARootThatIsBackBeforeItsAbsenceIsNoticedIsWatchedAgain(t *testing.T) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	tr := treeIn(t, openDB(t), dir)
+	tr := treeIn(t, watcher.OpenDB(t), dir)
 	tr.write("d/a")
 	f := tr.follow()
 	tr.must(os.Rename(dir, dir+" aside"))
@@ -473,7 +473,7 @@ func TestARootThatIsBackBeforeItsAbsenceIsNoticedIsWatchedAgain(t *testing.T) {
 func TestARootThatIsNotThereAtTheStartIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "root")
-	tr := treeIn(t, openDB(t), dir)
+	tr := treeIn(t, watcher.OpenDB(t), dir)
 	f := tr.start()
 	f.until("it is paused", f.w.Paused)
 	tr.write("d/a")
