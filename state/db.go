@@ -246,6 +246,17 @@ func (db *DB) openReaders(mode string) error {
 	return nil
 }
 
+// Shrink gives back the memory that holds pages of the file; what is read or
+// written later takes some again.
+func (db *DB) Shrink() {
+	db.read.SetMaxIdleConns(0) // ends those that nobody uses
+	db.read.SetMaxIdleConns(readers)
+	db.WriteLater(Relaxed, func(tx *Tx) error {
+		_, err := tx.w.conn.ExecContext(context.Background(), "PRAGMA shrink_memory") // a prepared one does nothing when it runs
+		return err
+	}, func(error) {})
+}
+
 // Path returns the absolute path of the state file.
 func (db *DB) Path() string { return db.path }
 

@@ -16,3 +16,6 @@ func Tell(ctx context.Context, db *DB, told func(query string, args []any)) erro
 
 // Bare is the writer's connection, for a test that lets the writer rest.
 func Bare(db *DB) *sql.Conn { return db.writer.conn }
+
+// Readers counts the open connections that read.
+func Readers(db *DB) int { return db.read.Stats().OpenConnections }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
 	"go.uber.org/zap"
@@ -30,23 +32,24 @@ import (
 // left with a path without a watch, and panics when that is removed.
 type watched struct {
 	mu    sync.Mutex
-	dirs  map[string]watchedDir // by path below the root
-	at    map[fileID]string     // the same by what the watch is on
-	also  map[string][]string   // other paths of a watched directory: symlinks that are followed, bind mounts
-	scan  uint64                // number of the full scan
-	total int64                 // directories at the last full scan, kept up by events
-	seen  int64                 // directories of the full scan that is going on
-	short bool                  // not all can be watched
+	dirs  map[string]*watchedDir // by path below the root
+	at    map[fileID]string      // the same by what the watch is on
+	also  map[string][]string    // other paths of a watched directory: symlinks that are followed, bind mounts
+	scan  uint32                 // number of the full scan
+	total int64                  // directories at the last full scan, kept up by events
+	seen  int64                  // directories of the full scan that is going on
+	short bool                   // not all can be watched
 }
 
+// watchedDir is small, for there may be a million.
 type watchedDir struct {
 	id    fileID
-	mtime int64  // when the last scan saw it
-	scan  uint64 // the full scan that saw it last
+	mtime uint32 // seconds, when the last scan saw it
+	scan  uint32 // the full scan that saw it last
 }
 
 func newWatched() watched {
-	return watched{dirs: make(map[string]watchedDir), at: make(map[fileID]string), also: make(map[string][]string)}
+	return watched{dirs: make(map[string]*watchedDir), at: make(map[fileID]string), also: make(map[string][]string)}
 }
 
 func (t *watched) has(dir string) bool {
@@ -103,9 +106,8 @@ func (w *Watcher) watch(dir string, st state.Stat, full bool) bool {
 	}
 	id := fileID{st.Dev, st.Ino}
 	known, had := t.dirs[dir]
-	if had && known.id == id && id.dev == t.dirs[""].id.dev {
-		known.scan, known.mtime = t.scan, st.MtimeNs
-		t.dirs[dir] = known
+	if root := t.dirs[""]; had && known.id == id && root != nil && id.dev == root.id.dev {
+		known.scan, known.mtime = t.scan, seconds(st.MtimeNs)
 		return true
 	}
 	// Another directory by now, or one of a file system that is mounted below the
@@ -137,7 +139,7 @@ func (w *Watcher) watch(dir string, st state.Stat, full bool) bool {
 		t.short = true
 		return false
 	}
-	err := w.set(dir, id, st.MtimeNs)
+	err := w.set(dir, id, seconds(st.MtimeNs))
 	if err == nil {
 		if !had && !full {
 			t.total++
@@ -157,14 +159,23 @@ func (w *Watcher) watch(dir string, st state.Stat, full bool) bool {
 }
 
 // set sets the watch of a directory that has none.
-func (w *Watcher) set(dir string, id fileID, mtime int64) error {
-	if err := w.events.Add(w.onDisk(dir)); err != nil {
+func (w *Watcher) set(dir string, id fileID, mtime uint32) error {
+	whole := w.onDisk(dir)
+	if err := w.events.Add(whole); err != nil {
 		return err
 	}
+	if strings.HasSuffix(whole, dir) {
+		dir = whole[len(whole)-len(dir):] // fsnotify keeps the whole path, and this needs no memory beside it
+	}
 	t := &w.tree
-	t.dirs[dir] = watchedDir{id: id, mtime: mtime, scan: t.scan}
+	t.dirs[dir] = &watchedDir{id: id, mtime: mtime, scan: t.scan}
 	t.at[id] = dir
 	return nil
+}
+
+// seconds are those of a time in nanoseconds, as far as they can be told in 32 bits.
+func seconds(ns int64) uint32 {
+	return uint32(min(max(ns/int64(time.Second), 0), math.MaxUint32))
 }
 
 // forget ends the watch of a directory; it may have ended by itself.
@@ -316,7 +327,7 @@ func (w *Watcher) preferRecent(noRoom map[string]state.Stat) {
 	type dir struct {
 		path  string
 		id    fileID
-		mtime int64
+		mtime uint32
 	}
 	all := make([]dir, 0, len(t.dirs)+len(noRoom))
 	for path, known := range t.dirs {
@@ -324,7 +335,7 @@ func (w *Watcher) preferRecent(noRoom map[string]state.Stat) {
 	}
 	for path, st := range noRoom {
 		if _, have := t.dirs[path]; !have {
-			all = append(all, dir{path, fileID{st.Dev, st.Ino}, st.MtimeNs})
+			all = append(all, dir{path, fileID{st.Dev, st.Ino}, seconds(st.MtimeNs)})
 		}
 	}
 	slices.SortFunc(all, func(a, b dir) int {

@@ -28,7 +28,7 @@ type WatchOptions struct {
 	Rescan     time.Duration // full scan as a safety net; 1 h, with a jitter of a tenth
 	Poll       time.Duration // full scan where events can't be had, or not for all; 1 min
 	MaxWatches int           // directories to watch at most; 0 is what the system allows
-	Buffer     int           // events to buffer beside the kernel's queue; 65536
+	Buffer     int           // events to buffer beside the kernel's queue; 8192
 	Log        *zap.Logger   // nil logs nothing
 }
 
@@ -36,7 +36,7 @@ const (
 	defaultSettle = 2 * time.Second
 	defaultRescan = time.Hour
 	defaultPoll   = time.Minute
-	defaultBuffer = 65536
+	defaultBuffer = 8192
 	// checkRoot is how often it is looked whether the root is there, if polls are
 	// not more often.
 	checkRoot = 5 * time.Second

@@ -196,6 +196,7 @@ func (o *operator) sample(ctx context.Context) {
 			}
 			o.mu.Unlock()
 			if tidy { // scans need more memory than waiting does, and a daemon waits for most of its life
+				o.d.db.Shrink()
 				debug.FreeOSMemory()
 			}
 		}
