@@ -2,6 +2,7 @@ package imagekit
 
 import (
 	"context"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -14,19 +15,25 @@ type patientConn struct {
 	net.Conn
 	close  sync.Once
 	closed chan struct{}
+	chunks *sync.Pool // of *[]byte, chunk long
 }
+
+// chunk is how many bytes of a body are read and sent at a time: a fourth of the system
+// calls that io.Copy needs, and 16 of them are still at home in a processor's cache.
+const chunk = 128 << 10
 
 // patience is for an answer that has already come, and need only be read.
 const patience = time.Second
 
 func dialer() func(ctx context.Context, network, addr string) (net.Conn, error) {
 	d := &net.Dialer{Timeout: 20 * time.Second, KeepAlive: 30 * time.Second}
+	chunks := &sync.Pool{New: func() any { b := make([]byte, chunk); return &b }}
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := d.DialContext(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
-		return &patientConn{Conn: conn, closed: make(chan struct{})}, nil
+		return &patientConn{Conn: conn, closed: make(chan struct{}), chunks: chunks}, nil
 	}
 }
 
@@ -43,6 +50,14 @@ func (c *patientConn) Write(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// ReadFrom sends what r gives. net/http calls it with the body of a request once its
+// headers are sent, unless TLS is in between.
+func (c *patientConn) ReadFrom(r io.Reader) (int64, error) {
+	b := c.chunks.Get().(*[]byte)
+	defer c.chunks.Put(b)
+	return io.CopyBuffer(struct{ io.Writer }{c}, r, *b)
 }
 
 // Close closes the connection and lets go of a failed write.
