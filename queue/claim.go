@@ -354,7 +354,7 @@ func (l lane) priorities() (from, to int) {
 // those picked already.
 func ready(tx *state.Tx, roots string, l lane, most int, limit int64, picked []Job, now time.Time) ([]Job, error) {
 	from, to := l.priorities()
-	return scanJobs(tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
+	jobs, err := scanJobs(tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
 			j.remote_path, j.attempts, j.accepted, j.unsure, f.size, f.hash, iif(f.version_id = '', f.file_id, f.version_id), f.mtime_ns, f.ino, f.remote_path
 		FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
 		WHERE j.state = 0 AND j.move = 0 AND j.priority BETWEEN ? AND ? AND j.not_before <= ? AND j.remote_path IS NOT NULL AND j.size < ?
@@ -362,6 +362,10 @@ func ready(tx *state.Tx, roots string, l lane, most int, limit int64, picked []J
 			AND (f.id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM files o WHERE o.remote_path = j.remote_path) AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.target = j.remote_path))
 			AND +j.root_id IN (SELECT value FROM json_each(?)) AND j.id NOT IN (SELECT value FROM json_each(?))
 		ORDER BY j.priority DESC, j.not_before, j.id LIMIT ?`, from, to, now.UnixMilli(), limit, roots, jobIDs(picked), most))
+	for i := range jobs {
+		jobs[i].Fresh = l == fresh
+	}
+	return jobs, err
 }
 
 // scanJobs reads the rows of a query for jobs, and closes them.

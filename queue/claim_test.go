@@ -190,7 +190,9 @@ func TestOneOfFourClaimedJobsIsOfTheBacklog(t *testing.T) {
 	f.enqueue(changes...)
 	count := func(jobs []queue.Job) (fresh, old int) {
 		for _, j := range jobs {
-			if strings.HasPrefix(j.Path, "new") {
+			if isNew := strings.HasPrefix(j.Path, "new"); j.Fresh != isNew {
+				t.Errorf("%s is said to be fresh: %t", j.Path, j.Fresh)
+			} else if isNew {
 				fresh++
 			} else {
 				old++

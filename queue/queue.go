@@ -76,6 +76,7 @@ type Job struct {
 	Gen        int64
 	Stat       state.Stat // the file as it was seen last
 	RemotePath string
+	Fresh      bool        // of a priority above 0: no backlog
 	Attempts   int         // failed attempts so far
 	Accepted   *state.Hash // content that ImageKit accepted without naming a fileId yet
 	// Unsure, when not zero, tells that something may have been sent since then whose

@@ -319,7 +319,7 @@ func (p *Pool) dispatch(ctx context.Context, jobs *handout) {
 				p.begin(claimed)
 				for _, job := range claimed {
 					p.gate.claimed(job.ID)
-					jobs.ahead <- job
+					jobs.put(job)
 				}
 				if len(claimed) > 0 {
 					noMoves = false
@@ -385,7 +385,7 @@ func (p *Pool) claimFresh(jobs *handout) error {
 	p.begin(claimed)
 	for _, job := range claimed {
 		p.gate.claimed(job.ID)
-		jobs.add(job)
+		jobs.put(job)
 	}
 	return nil
 }
