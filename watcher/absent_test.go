@@ -137,6 +137,32 @@ func TestWhatIsBackIsPresentAgain(t *testing.T) {
 	tr.wantAbsent(nil)
 }
 
+// TestWhatIsBackIsQueuedWhenItsRecordEnds while the scan goes on that finds it as it was
+// recorded: its copy has just been removed, say.
+func TestWhatIsBackIsQueuedWhenItsRecordEnds(t *testing.T) {
+	t.Parallel()
+	tr := synced(t, "d/x", "m")
+	away := filepath.Join(t.TempDir(), "d")
+	tr.must(os.Rename(tr.at("d"), away))
+	tr.scan()
+	tr.wantAbsent(gone("d/x"))
+	tr.must(os.Rename(away, tr.at("d")))
+	tr.write("a-new")
+	remote := tr.o.Remote
+	tr.o.Remote = func(path string) (string, error) {
+		if path == "a-new" { // what is known of d/x was read by now
+			for f, err := range tr.db.FilesBelow(t.Context(), tr.o.Root.ID, "d") {
+				tr.must(err)
+				tr.must(tr.q.Lost(t.Context(), f.ID))
+			}
+		}
+		return remote(path)
+	}
+	tr.must(watcher.NewScanner(tr.q, tr.o).Run(t.Context()))
+	tr.wantJobs(queue.Ready, "a-new", "d/x")
+	tr.wantAbsent(nil)
+}
+
 // TestAReasonThatChangesIsNoted: each has a policy of its own.
 func TestAReasonThatChangesIsNoted(t *testing.T) {
 	t.Parallel()

@@ -170,7 +170,7 @@ func (w *Watcher) look(e *unsettled, now time.Time) (queue.Change, bool) {
 		}
 		return queue.Change{}, false
 	}
-	return w.change(e.path, st), true
+	return w.o.change(e.path, st, eventPriority), true
 }
 
 // later lets a path that is too young by the filters settle until it is not.
@@ -186,12 +186,12 @@ func parent(p string) string {
 	return ""
 }
 
-// change makes the change of a file that is to be compared.
-func (w *Watcher) change(p string, st state.Stat) queue.Change {
-	c := queue.Change{RootID: w.o.Root.ID, Path: p, Stat: st, Priority: eventPriority}
-	c.HoldClass, c.Hold = w.o.Limits.Hold(path.Base(p), st.Size)
+// change makes the change of a file, whatever is recorded of it.
+func (o *Options) change(p string, st state.Stat, priority int) queue.Change {
+	c := queue.Change{RootID: o.Root.ID, Path: p, Stat: st, Priority: priority}
+	c.HoldClass, c.Hold = o.Limits.Hold(path.Base(p), st.Size)
 	if c.Hold == "" {
-		remote, err := w.o.Remote(p)
+		remote, err := o.Remote(p)
 		if err != nil {
 			c.HoldClass, c.Hold = HoldTooDeep, err.Error()
 		}
@@ -216,12 +216,13 @@ func (w *Watcher) enqueue(ctx context.Context, changes []queue.Change) error {
 	}
 	differing := changes[:0]
 	var present []string
+	var back []queue.Change // is queued if its record, which shows it as it is, has gone meanwhile
 	for i, c := range changes {
 		if record := known[i].Record; record != nil && record.Stat.Same(c.Stat) {
-			c.Hold, c.HoldClass = "", ""
 			if record.Absent != state.Present {
-				present = append(present, c.Path)
+				present, back = append(present, c.Path), append(back, c)
 			}
+			c.Hold, c.HoldClass = "", ""
 		}
 		verdict := compare(c.Stat, known[i].Record, known[i].Job, c.Hold)
 		if verdict == differs {
@@ -234,7 +235,7 @@ func (w *Watcher) enqueue(ctx context.Context, changes []queue.Change) error {
 			return err
 		}
 	}
-	done, err := w.q.Enqueue(ctx, differing)
+	done, err := w.q.Enqueue(ctx, append(differing, back...))
 	if err != nil {
 		return err
 	}

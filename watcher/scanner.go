@@ -79,7 +79,7 @@ type Scanner struct {
 	cancel    []string       // jobs that are not to be done any more: their files are not wanted
 	settled   []string       // held jobs of files that are as recorded
 	displaced []queue.Change
-	present   []string // records whose files are there again
+	present   []string // records whose files are there again; they are queued, too: a record may have gone meanwhile
 	absent    []queue.Absent
 	vacancy   vacancy // the last directory that absent files were in
 	identity  rootIdentity
@@ -397,6 +397,7 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 		s.tally.inStep.Add(1)
 		if record.Absent != state.Present {
 			s.present = append(s.present, string(s.path))
+			return s.emit(ctx, s.o.change(string(s.path), st, s.o.Priority))
 		}
 	case waiting:
 		s.tally.waiting.Add(1)
