@@ -316,11 +316,7 @@ func (p *Pool) dispatch(ctx context.Context, jobs *handout) {
 					p.fail(err)
 					return
 				}
-				p.begin(claimed)
-				for _, job := range claimed {
-					p.gate.claimed(job.ID)
-					jobs.put(job)
-				}
+				p.handOut(jobs, claimed)
 				if len(claimed) > 0 {
 					noMoves = false
 					continue
@@ -382,12 +378,17 @@ func (p *Pool) claimFresh(jobs *handout) error {
 		return err
 	}
 	jobs.waiting.Store(len(claimed) == most)
+	p.handOut(jobs, claimed)
+	return nil
+}
+
+// handOut lets the workers have what was claimed.
+func (p *Pool) handOut(jobs *handout, claimed []queue.Job) {
 	p.begin(claimed)
 	for _, job := range claimed {
 		p.gate.claimed(job.ID)
 		jobs.put(job)
 	}
-	return nil
 }
 
 // movesLeft reports whether there are moves to do or being done.
