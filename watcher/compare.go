@@ -1,6 +1,8 @@
 package watcher
 
 import (
+	"path"
+
 	"iksync/queue"
 	"iksync/state"
 )
@@ -55,4 +57,18 @@ func compare(observed state.Stat, record, job *queue.Known, hold string) verdict
 		return inStep
 	}
 	return differs
+}
+
+// change makes the change of a file, whatever is recorded of it.
+func (o *Options) change(p string, st state.Stat, priority int) queue.Change {
+	c := queue.Change{RootID: o.Root.ID, Path: p, Stat: st, Priority: priority}
+	c.HoldClass, c.Hold = o.Limits.Hold(path.Base(p), st.Size)
+	if c.Hold == "" {
+		remote, err := o.Remote(p)
+		if err != nil {
+			c.HoldClass, c.Hold = HoldTooDeep, err.Error()
+		}
+		c.Remote = remote
+	}
+	return c
 }

@@ -186,20 +186,6 @@ func parent(p string) string {
 	return ""
 }
 
-// change makes the change of a file, whatever is recorded of it.
-func (o *Options) change(p string, st state.Stat, priority int) queue.Change {
-	c := queue.Change{RootID: o.Root.ID, Path: p, Stat: st, Priority: priority}
-	c.HoldClass, c.Hold = o.Limits.Hold(path.Base(p), st.Size)
-	if c.Hold == "" {
-		remote, err := o.Remote(p)
-		if err != nil {
-			c.HoldClass, c.Hold = HoldTooDeep, err.Error()
-		}
-		c.Remote = remote
-	}
-	return c
-}
-
 // enqueue compares settled files with what is known of them and queues those
 // that differ.
 func (w *Watcher) enqueue(ctx context.Context, changes []queue.Change) error {
