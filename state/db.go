@@ -20,9 +20,16 @@ type DB struct {
 	read   *sql.DB
 	lock   *os.File
 	writer *writer // nil when opened read-only
+	mounts Mounts
 
 	closeOnce sync.Once
 	closeErr  error
+}
+
+func newDB(path string) *DB {
+	db := &DB{path: path}
+	db.mounts.db, db.mounts.process = db, fmt.Append(nil, "process ", os.Getpid(), " ", Uptime())
+	return db
 }
 
 // readers bounds the read connections: a scan, an export and a few look-ups.
@@ -49,7 +56,8 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{path: path, lock: lock}
+	db := newDB(path)
+	db.lock = lock
 	if err := db.open(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -182,7 +190,7 @@ func OpenReadOnly(ctx context.Context, path string) (*DB, error) {
 	if err := f.Close(); err != nil {
 		return nil, fmt.Errorf("open the state file: %w", err)
 	}
-	db := &DB{path: path}
+	db := newDB(path)
 	if err := db.openReaders("ro"); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -203,7 +211,7 @@ func Copy(ctx context.Context, path, dst string) error {
 	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
 		return nil
 	}
-	db := &DB{path: path}
+	db := newDB(path)
 	if err := db.openReaders("ro"); err != nil {
 		return errors.Join(err, db.Close())
 	}

@@ -6,28 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"math"
 	"path"
 	"time"
 )
-
-// NoTime is a modification time that no file has.
-const NoTime = math.MinInt64
-
-// Stat is what iksync compares of a local file to see that it changed.
-type Stat struct {
-	Size    int64 // bytes
-	MtimeNs int64 // nanoseconds since 1970, as the file system gives them
-	CtimeNs int64
-	Dev     uint64 // kept for pairing moves; not compared, since device numbers change at a reboot
-	Ino     uint64
-}
-
-// Same reports whether nothing that iksync compares differs: then the content
-// is taken to be unchanged without reading it.
-func (s Stat) Same(o Stat) bool {
-	return s.Size == o.Size && s.MtimeNs == o.MtimeNs && s.CtimeNs == o.CtimeNs && s.Ino == o.Ino
-}
 
 // Hash is the xxh3-128 of a file's content, big-endian. The zero value is a
 // content that nobody has looked at: of an asset that was in the library already.
@@ -59,6 +40,8 @@ type File struct {
 	UploadedAt time.Time // ms resolution
 	CheckedAt  time.Time // when the content was last compared with the disk
 
+	Unproven bool // adopted without comparing the bytes: the asset may have other content
+
 	Absent   Absence
 	AbsentAt time.Time // since when; valid unless Present
 	Kept     bool      // absent, and the library's copy is to stay whatever the policy
@@ -87,7 +70,7 @@ func (a Absence) String() string {
 
 const fileColumns = `f.id, f.root_id, f.path, f.size, f.mtime_ns, f.ctime_ns, f.dev, f.ino, f.hash,
 	f.file_id, f.version_id, f.name, f.remote_path, f.url, f.thumbnail_url, f.width, f.height,
-	f.file_type, f.uploaded_at, f.checked_at, f.absent, f.absent_at, f.kept, ` + formColumns
+	f.file_type, f.uploaded_at, f.checked_at, f.absent, f.absent_at, f.kept, f.mount, f.unproven, ` + formColumns
 
 const (
 	formColumns  = `f.form, m.url_base, m.thumbnail_base, m.file_type`
@@ -115,12 +98,12 @@ const (
 
 	putFileHead = `INSERT INTO files (root_id, path, size, mtime_ns, ctime_ns, dev, ino, hash,
 			file_id, version_id, name, remote_path, url, thumbnail_url, width, height,
-			file_type, uploaded_at, checked_at, form)
-		SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20 WHERE `
+			file_type, uploaded_at, checked_at, form, mount, unproven)
+		SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22 WHERE `
 	putFileTail = ` ON CONFLICT (root_id, path) DO UPDATE SET
 			size=?3, mtime_ns=?4, ctime_ns=?5, dev=?6, ino=?7, hash=?8, file_id=?9, version_id=?10,
 			name=?11, remote_path=?12, url=?13, thumbnail_url=?14, width=?15, height=?16,
-			file_type=?17, uploaded_at=?18, checked_at=?19, form=?20, absent=0, absent_at=0, kept=0`
+			file_type=?17, uploaded_at=?18, checked_at=?19, form=?20, mount=?21, unproven=?22, absent=0, absent_at=0, kept=0`
 )
 
 // putFile records f by one of those statements; false when its condition is not met.
@@ -132,7 +115,7 @@ func (tx *Tx) putFile(statement string, f *File) (bool, error) {
 	n, err := tx.ExecRows(statement,
 		f.RootID, []byte(f.Path), f.Stat.Size, f.Stat.MtimeNs, f.Stat.CtimeNs, int64(f.Stat.Dev), int64(f.Stat.Ino), f.Hash[:],
 		f.FileID, as.versionID, as.name, f.RemotePath, as.url, as.thumbnail, f.Width, f.Height,
-		as.fileType, f.UploadedAt.UnixMilli(), f.CheckedAt.UnixMilli(), as.form)
+		as.fileType, f.UploadedAt.UnixMilli(), f.CheckedAt.UnixMilli(), as.form, f.Stat.Mount, f.Unproven)
 	if isConstraint(err) {
 		if owner, lookup := tx.RemoteOwner(f.RemotePath); lookup == nil && owner != nil {
 			return false, fmt.Errorf("record %q: remote path %s is taken: %w %q", f.Path, f.RemotePath, ErrRemoteTaken, owner.Path)
@@ -214,8 +197,8 @@ func (tx *Tx) RemoteOwner(remotePath string) (*Owner, error) {
 // TouchFile notes that the content of a recorded file is unchanged although
 // its stat differs: the record takes the new stat.
 func (tx *Tx) TouchFile(rootID int64, path string, st Stat, now time.Time) error {
-	err := tx.Exec(`UPDATE files SET size=?3, mtime_ns=?4, ctime_ns=?5, dev=?6, ino=?7, checked_at=?8, absent=0, absent_at=0, kept=0 WHERE root_id=?1 AND path=?2`,
-		rootID, []byte(path), st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), now.UnixMilli())
+	err := tx.Exec(`UPDATE files SET size=?3, mtime_ns=?4, ctime_ns=?5, dev=?6, ino=?7, checked_at=?8, mount=?9, absent=0, absent_at=0, kept=0 WHERE root_id=?1 AND path=?2`,
+		rootID, []byte(path), st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), now.UnixMilli(), st.Mount)
 	if err != nil {
 		return fmt.Errorf("record the new stat of %q: %w", path, err)
 	}
@@ -296,7 +279,7 @@ func (tx *Tx) FileByID(id int64) (*File, error) {
 func (db *DB) Aliases(ctx context.Context, rootID int64) iter.Seq2[*File, error] {
 	return db.files(ctx, `SELECT f.id, a.root_id, a.path, a.size, a.mtime_ns, a.ctime_ns, a.dev, a.ino, a.hash,
 		f.file_id, f.version_id, f.name, f.remote_path, f.url, f.thumbnail_url, f.width, f.height,
-		f.file_type, f.uploaded_at, f.checked_at, 0, 0, 0, `+formColumns+aliasesJoins+`
+		f.file_type, f.uploaded_at, f.checked_at, 0, 0, 0, a.mount, 0, `+formColumns+aliasesJoins+`
 		WHERE ?1 IN (0, a.root_id) ORDER BY a.root_id, a.path`, rootID)
 }
 
@@ -372,7 +355,7 @@ func scanFile(rows *sql.Rows) (*File, error) {
 	var urlBase, thumbnailBase, fileType, body sql.NullString
 	err := rows.Scan(&f.ID, &f.RootID, &path, &f.Stat.Size, &f.Stat.MtimeNs, &f.Stat.CtimeNs, &dev, &ino, &hash,
 		&f.FileID, &f.VersionID, &f.Name, &f.RemotePath, &f.URL, &f.ThumbnailURL, &f.Width, &f.Height,
-		&f.FileType, &uploaded, &checked, &f.Absent, &absentAt, &f.Kept,
+		&f.FileType, &uploaded, &checked, &f.Absent, &absentAt, &f.Kept, &f.Stat.Mount, &f.Unproven,
 		&formID, &urlBase, &thumbnailBase, &fileType, &f.Response, &body)
 	if err != nil {
 		return nil, fmt.Errorf("the record of %q can't be read: %w", path, err)
