@@ -29,9 +29,9 @@ SELECT i FROM c WHERE EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = c.root_id A
 	OR EXISTS (SELECT 1 FROM files f WHERE f.mtime_ns = c.mtime_ns AND f.size = c.size)`
 	})
 	insertNew = bulkTexts(func(n int) string {
-		return `INSERT INTO jobs (root_id, path, priority, size, mtime_ns, ctime_ns, dev, ino, remote_path, created_at, updated_at,
+		return `INSERT INTO jobs (root_id, path, priority, size, mtime_ns, ctime_ns, dev, ino, remote_path, created_at, updated_at, mount, seen_at,
 	gen, state, leased, not_before, attempts, class, reason, request_id)
-SELECT *, 1, 0, 0, 0, 0, '', '', '' FROM (VALUES ` + rowsOf(n, 11) + `)`
+SELECT *, 1, 0, 0, 0, 0, '', '', '' FROM (VALUES ` + rowsOf(n, 13) + `)`
 	})
 )
 
@@ -54,11 +54,11 @@ func rowsOf(rows, columns int) string {
 func insertJobs(tx *state.Tx, changes []Change, now int64, result *Enqueued) error {
 	for _, n := range inserts {
 		for ; len(changes) >= n; changes = changes[n:] {
-			args := make([]any, 0, 11*n)
+			args := make([]any, 0, 13*n)
 			for i := range changes[:n] {
 				c := &changes[i]
 				args = append(args, c.RootID, []byte(c.Path), c.Priority, c.Stat.Size, c.Stat.MtimeNs, c.Stat.CtimeNs,
-					int64(c.Stat.Dev), int64(c.Stat.Ino), c.Remote, now, now)
+					int64(c.Stat.Dev), int64(c.Stat.Ino), c.Remote, now, now, c.Stat.Mount, c.SeenAt.Milliseconds())
 				result.Queued++
 				result.Bytes += c.Stat.Size
 			}

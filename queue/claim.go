@@ -133,7 +133,7 @@ func (q *Queue) ClaimOne(ctx context.Context, rootID int64, path string, lease t
 	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		job = nil
 		jobs, err := scanJobs(tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
-				j.remote_path, j.attempts, j.accepted, j.unsure, f.size, f.hash, iif(f.version_id = '', f.file_id, f.version_id), f.mtime_ns, f.ino, f.remote_path
+				j.remote_path, j.attempts, j.accepted, j.unsure, f.size, f.hash, iif(f.version_id = '', f.file_id, f.version_id), f.mtime_ns, f.ino, f.remote_path, j.mount, j.seen_at, f.unproven
 			FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
 			WHERE j.root_id = ? AND j.path = ? AND j.state = 0 AND j.move = 0 AND j.leased = 0 AND j.remote_path IS NOT NULL
 				AND (f.id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM files o WHERE o.remote_path = j.remote_path) AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.target = j.remote_path))`, rootID, []byte(path)))
@@ -355,7 +355,7 @@ func (l lane) priorities() (from, to int) {
 func ready(tx *state.Tx, roots string, l lane, most int, limit int64, picked []Job, now time.Time) ([]Job, error) {
 	from, to := l.priorities()
 	jobs, err := scanJobs(tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
-			j.remote_path, j.attempts, j.accepted, j.unsure, f.size, f.hash, iif(f.version_id = '', f.file_id, f.version_id), f.mtime_ns, f.ino, f.remote_path
+			j.remote_path, j.attempts, j.accepted, j.unsure, f.size, f.hash, iif(f.version_id = '', f.file_id, f.version_id), f.mtime_ns, f.ino, f.remote_path, j.mount, j.seen_at, f.unproven
 		FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
 		WHERE j.state = 0 AND j.move = 0 AND j.priority BETWEEN ? AND ? AND j.not_before <= ? AND j.remote_path IS NOT NULL AND j.size < ?
 			AND (f.id IS NULL OR NOT EXISTS (SELECT 1 FROM jobs m WHERE m.donor = f.id) AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.file = f.id))
@@ -382,12 +382,15 @@ func scanJobs(rows *sql.Rows, err error) ([]Job, error) {
 		var remote, version sql.NullString
 		var size, mtime, fileIno sql.NullInt64
 		var place sql.NullString
+		var seen int64
+		var unproven sql.NullBool
 		if err := rows.Scan(&j.ID, &j.RootID, &path, &j.Gen, &j.Stat.Size, &j.Stat.MtimeNs, &j.Stat.CtimeNs, &dev, &ino,
-			&remote, &j.Attempts, &accepted, &unsure, &size, &hash, &version, &mtime, &fileIno, &place); err != nil {
+			&remote, &j.Attempts, &accepted, &unsure, &size, &hash, &version, &mtime, &fileIno, &place, &j.Stat.Mount, &seen, &unproven); err != nil {
 			return nil, err
 		}
 		j.Path, j.RemotePath = string(path), remote.String
 		j.Stat.Dev, j.Stat.Ino = uint64(dev), uint64(ino)
+		j.SeenAt = time.Duration(seen) * time.Millisecond
 		if unsure != 0 {
 			j.Unsure, j.Changed = time.UnixMilli(max(unsure, -unsure)), unsure < 0
 		}
@@ -396,7 +399,8 @@ func scanJobs(rows *sql.Rows, err error) ([]Job, error) {
 		}
 		if len(hash) == len(j.Hash) {
 			j.Recorded, j.Size, j.MtimeNs, j.Hash, j.VersionID = true, size.Int64, mtime.Int64, state.Hash(hash), version.String
-			j.Displaced = uint64(fileIno.Int64) != j.Stat.Ino
+			j.Displaced = j.Stat.Mount == 0 && uint64(fileIno.Int64) != j.Stat.Ino
+			j.Unproven = unproven.Bool
 			j.RemotePath = place.String // it may have been moved since the job was made
 		}
 		jobs = append(jobs, j)
@@ -443,7 +447,7 @@ func (q *Queue) Renew(ctx context.Context, jobIDs []int64, lease time.Duration) 
 }
 
 // doubt makes a record one that no file matches; its time is state.NoTime.
-const doubt = `UPDATE files SET mtime_ns = -9223372036854775808, ctime_ns = 0, ino = 0, hash = zeroblob(16)`
+const doubt = `UPDATE files SET mtime_ns = -9223372036854775808, ctime_ns = 0, ino = 0, hash = zeroblob(16), unproven = 0`
 
 // Recover makes every leased job ready again. Only the process that holds the
 // state file's lock may call it, before its workers start: then the leases are

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"path"
 	"slices"
 	"time"
 
@@ -60,6 +61,11 @@ func (q *Queue) Enqueue(ctx context.Context, changes []Change) (Enqueued, error)
 	return result, failpoint.Hit(failpoint.EnqueueAfter)
 }
 
+// alike is the condition for records f of other paths that the file of a change may be
+// the file of: see [state.Prove].
+const alike = `f.mtime_ns = ?6 AND f.size = ?5 AND ?3 = 0 AND NOT (f.root_id = ?1 AND f.path = ?2) AND f.unproven = 0 AND f.hash <> zeroblob(16)
+			AND NOT (?14 <> 0 AND EXISTS (SELECT 1 FROM files s WHERE s.root_id = ?1 AND s.path = ?2 AND s.mtime_ns = ?6 AND s.size = ?5))`
+
 // insertJob does nothing when the record or the job shows the change already,
 // and when the remote path is taken: zero rows then. It is not taken by a record
 // whose asset is to go elsewhere with its file; the job waits for that. Of a path
@@ -67,30 +73,35 @@ func (q *Queue) Enqueue(ctx context.Context, changes []Change) (Enqueued, error)
 //
 // A leased job stays leased; its worker will find its generation raised.
 //
-// m.d is the donor: the record of another path whose file this seems to be, by
-// its size and modification time, and best of all by its inode. To files that only
-// look alike it gives once; of several with its inode some are not there any more.
-// Then the job is a move, which is looked into before anything is sent; and the
-// remote path may be the donor's.
+// m.d is the donor: the record of another path whose file this may be. A donor has the
+// file's size and modification time, and a content that is proven. Where identity is
+// proven (?14 is 0) one with the file's inode is preferred, then one with the file's
+// name. A file that is alike only gets a donor that no other job has; of several files
+// with a donor's inode some are not there any more. Where identity is not proven a file
+// whose own record is alike has no donor: it is compared with that record.
+// The job of a file with a donor is a move: nothing is moved before state.Prove has
+// decided, and the remote path may be the donor's.
 const insertJob = `
 INSERT INTO jobs (root_id, path, gen, state, leased, priority, not_before, attempts,
-	size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at, donor, move)
-SELECT ?1, ?2, 1, ?3, 0, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, '', ?13, ?13, m.d, m.d IS NOT NULL
+	size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at, donor, move, mount, seen_at)
+SELECT ?1, ?2, 1, ?3, 0, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, '', ?13, ?13, m.d, m.d IS NOT NULL, ?14, ?15
 FROM (SELECT coalesce(
-		(SELECT f.id FROM files f WHERE f.mtime_ns = ?6 AND f.size = ?5 AND ?3 = 0 AND NOT (f.root_id = ?1 AND f.path = ?2) AND f.ino = ?9 LIMIT 1),
-		(SELECT f.id FROM files f WHERE f.mtime_ns = ?6 AND f.size = ?5 AND ?3 = 0 AND NOT (f.root_id = ?1 AND f.path = ?2)
+		(SELECT f.id FROM files f WHERE ` + alike + ` AND ?14 = 0 AND f.mount = 0 AND f.ino = ?9 LIMIT 1),
+		(SELECT f.id FROM files f WHERE ` + alike + ` AND substr(f.path, -length(?16)) = ?16
+			AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.donor = f.id AND NOT (o.root_id = ?1 AND o.path = ?2)) LIMIT 1),
+		(SELECT f.id FROM files f WHERE ` + alike + `
 			AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.donor = f.id AND NOT (o.root_id = ?1 AND o.path = ?2)) LIMIT 1)) AS d) AS m
 WHERE NOT EXISTS (SELECT 1 FROM files WHERE root_id = ?1 AND path = ?2
-		AND size = ?5 AND mtime_ns = ?6 AND ctime_ns = ?7 AND ino = ?9)
+		AND size = ?5 AND mtime_ns = ?6 AND ctime_ns = ?7 AND (ino = ?9 OR mount <> 0 AND mount = ?14))
 	AND NOT EXISTS (SELECT 1 FROM files f WHERE f.remote_path = ?10 AND NOT (f.root_id = ?1 AND f.path = ?2) AND f.id IS NOT m.d
 		AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.donor = f.id AND NOT (o.root_id = ?1 AND o.path = ?2)))
 	AND NOT EXISTS (SELECT 1 FROM jobs  WHERE remote_path = ?10 AND NOT (root_id = ?1 AND path = ?2))
 ON CONFLICT (root_id, path) DO UPDATE SET
 	gen = gen + 1, state = iif(leased, 0, ?3), priority = max(priority, ?4),
-	not_before = iif(leased, not_before, 0), attempts = 0, size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9,
+	not_before = iif(leased, not_before, 0), attempts = 0, size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9, mount = ?14, seen_at = ?15,
 	remote_path = iif(leased OR unsure <> 0, coalesce(?10, remote_path), ?10), class = ?11, reason = ?12, request_id = '', accepted = NULL, updated_at = ?13, unsure = -abs(iif(leased AND unsure = 0, max(updated_at, 1), unsure)),
 	donor = iif(leased, NULL, excluded.donor), move = iif(leased, 0, excluded.move)
-	WHERE size <> ?5 OR mtime_ns <> ?6 OR ctime_ns <> ?7 OR ino <> ?9 OR (remote_path IS NOT ?10 AND (?10 IS NOT NULL OR unsure = 0))
+	WHERE size <> ?5 OR mtime_ns <> ?6 OR ctime_ns <> ?7 OR ino <> ?9 AND NOT (mount <> 0 AND mount = ?14) OR (remote_path IS NOT ?10 AND (?10 IS NOT NULL OR unsure = 0))
 		OR (state = 3) <> (?3 = 3) OR (state = 3 AND reason <> ?12)`
 
 func (q *Queue) enqueue(tx *state.Tx, c *Change, now int64, result *Enqueued) error {
@@ -109,7 +120,7 @@ func (q *Queue) enqueue(tx *state.Tx, c *Change, now int64, result *Enqueued) er
 	insert := func(remote any) (bool, error) {
 		n, err := tx.ExecRows(insertJob, c.RootID, []byte(c.Path), int(want), c.Priority,
 			c.Stat.Size, c.Stat.MtimeNs, c.Stat.CtimeNs, int64(c.Stat.Dev), int64(c.Stat.Ino),
-			remote, c.HoldClass, c.Hold, now)
+			remote, c.HoldClass, c.Hold, now, c.Stat.Mount, c.SeenAt.Milliseconds(), []byte(path.Base(c.Path)))
 		return n > 0, err
 	}
 	changed, err := insert(remote)

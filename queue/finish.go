@@ -135,8 +135,8 @@ func (q *Queue) evict(tx *state.Tx, job *Job, file *state.File, cause error) err
 		}
 		if err == nil {
 			err = tx.Exec(`INSERT INTO jobs (root_id, path, gen, state, leased, priority, not_before, attempts,
-					size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at)
-				SELECT root_id, path, 1, 0, 0, 0, 0, 0, size, 0, 0, dev, 0, ?2, '', '', '', ?3, ?3 FROM files WHERE remote_path = ?1
+					size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at, mount)
+				SELECT root_id, path, 1, 0, 0, 0, 0, 0, size, 0, 0, dev, 0, ?2, '', '', '', ?3, ?3, mount FROM files WHERE remote_path = ?1
 				ON CONFLICT (root_id, path) DO UPDATE SET gen = gen + 1, state = 0, remote_path = ?2, not_before = iif(leased, not_before, 0)`,
 				file.RemotePath, remote, now)
 		}
@@ -248,8 +248,8 @@ func (q *Queue) fail(tx *state.Tx, job *Job, f Failure) error {
 func (q *Queue) Hold(job *Job, st state.Stat, class, reason string, done func(error)) {
 	q.db.WriteLater(state.Relaxed, func(tx *state.Tx) error {
 		n, err := tx.ExecRows(`UPDATE jobs SET state = 3, leased = 0, not_before = 0, class = ?3, reason = ?4, remote_path = iif(unsure <> 0, remote_path, NULL),
-				size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9, updated_at = ?10 WHERE id = ?1 AND gen = ?2 AND leased = ?11`,
-			job.ID, job.Gen, class, reason, st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), q.now().UnixMilli(), job.lease)
+				size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9, mount = ?12, updated_at = ?10 WHERE id = ?1 AND gen = ?2 AND leased = ?11`,
+			job.ID, job.Gen, class, reason, st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), q.now().UnixMilli(), job.lease, st.Mount)
 		if err == nil && n == 0 {
 			err = tx.Exec(again, superseded(unsure(job, Failure{})), job.ID, job.lease)
 			q.notify()

@@ -358,8 +358,8 @@ func (q *Queue) requeue(tx *state.Tx, file int64) error {
 		return err
 	}
 	return tx.Exec(`INSERT INTO jobs (root_id, path, gen, state, leased, priority, not_before, attempts,
-			size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at)
-		SELECT root_id, path, 1, 0, 0, 0, 0, 0, size, mtime_ns, ctime_ns, dev, ino, ?3, '', '', '', ?2, ?2 FROM files WHERE id = ?1
+			size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at, mount)
+		SELECT root_id, path, 1, 0, 0, 0, 0, 0, size, mtime_ns, ctime_ns, dev, ino, ?3, '', '', '', ?2, ?2, mount FROM files WHERE id = ?1
 		ON CONFLICT (root_id, path) DO NOTHING`, file, q.now().UnixMilli(), remote)
 }
 

@@ -20,7 +20,8 @@ type Move struct {
 	RootID   int64
 	Path     string
 	Stat     state.Stat
-	Remote   string // where the asset is to go
+	SeenAt   time.Duration // since when the file is so, by [state.Uptime]; 0 when that is not known
+	Remote   string        // where the asset is to go
 	Attempts int
 	// NotBefore is when it may be tried again.
 	NotBefore time.Time
@@ -32,7 +33,7 @@ type Move struct {
 // Place is where the file is by now.
 func (m *Move) Place() Place { return Place{m.RootID, m.Path} }
 
-const moveColumns = `j.id, j.root_id, j.path, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino, j.remote_path, j.attempts, j.not_before, j.donor, j.gen`
+const moveColumns = `j.id, j.root_id, j.path, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino, j.remote_path, j.attempts, j.not_before, j.donor, j.gen, j.mount, j.seen_at`
 
 // Undecided returns a move of which nobody has looked yet whether it is one of a
 // whole directory; nil when there is none. next is then when the earliest backoff
@@ -80,7 +81,7 @@ func (q *Queue) nextMove(ctx context.Context, roots []int64, kind int) (m *Move,
 func (q *Queue) MoveOf(ctx context.Context, donor int64) (m *Move, err error) {
 	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		m, err = oneMove(tx, `SELECT `+moveColumns+` FROM jobs j JOIN files f ON f.id = j.donor
-			WHERE j.donor = ? AND j.state = 0 AND j.move <> 0 AND j.leased = 0 ORDER BY j.ino = f.ino DESC, j.id LIMIT 1`, donor)
+			WHERE j.donor = ? AND j.state = 0 AND j.move <> 0 AND j.leased = 0 ORDER BY (j.mount = 0 AND f.mount = 0 AND j.ino = f.ino) DESC, j.id LIMIT 1`, donor)
 		return err
 	})
 	if err != nil {
@@ -98,17 +99,17 @@ func (q *Queue) IsDonor(ctx context.Context, rootID int64, path string) (is bool
 func oneMove(tx *state.Tx, query string, args ...any) (*Move, error) {
 	var m Move
 	var path []byte
-	var dev, ino, donor, notBefore int64
+	var dev, ino, donor, notBefore, seen int64
 	var remote sql.NullString
 	err := tx.QueryRow(query, args...).Scan(&m.JobID, &m.RootID, &path, &m.Stat.Size, &m.Stat.MtimeNs, &m.Stat.CtimeNs, &dev, &ino,
-		&remote, &m.Attempts, &notBefore, &donor, &m.gen)
+		&remote, &m.Attempts, &notBefore, &donor, &m.gen, &m.Stat.Mount, &seen)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	m.NotBefore = time.UnixMilli(notBefore)
+	m.NotBefore, m.SeenAt = time.UnixMilli(notBefore), time.Duration(seen)*time.Millisecond
 	m.Path, m.Remote, m.Stat.Dev, m.Stat.Ino = string(path), remote.String, uint64(dev), uint64(ino)
 	m.Donor, err = tx.FileByID(donor)
 	if err == nil && m.Donor == nil {
@@ -202,8 +203,8 @@ func (q *Queue) Relabel(ctx context.Context, moves []*Move) error {
 			}
 			if err == nil {
 				err = tx.Exec(`UPDATE files SET root_id = ?2, path = ?3, size = ?4, mtime_ns = ?5, ctime_ns = ?6, dev = ?7, ino = ?8,
-					absent = 0, absent_at = 0, kept = 0, astray = 0, checked_at = ?9 WHERE id = ?1`, m.Donor.ID, m.RootID, []byte(m.Path),
-					m.Stat.Size, m.Stat.MtimeNs, m.Stat.CtimeNs, int64(m.Stat.Dev), int64(m.Stat.Ino), q.now().UnixMilli())
+					absent = 0, absent_at = 0, kept = 0, astray = 0, checked_at = ?9, mount = ?10 WHERE id = ?1`, m.Donor.ID, m.RootID, []byte(m.Path),
+					m.Stat.Size, m.Stat.MtimeNs, m.Stat.CtimeNs, int64(m.Stat.Dev), int64(m.Stat.Ino), q.now().UnixMilli(), m.Stat.Mount)
 			}
 			if err == nil {
 				err = arrived(tx, m.RootID, m.Path)
@@ -225,7 +226,7 @@ func (q *Queue) Relabel(ctx context.Context, moves []*Move) error {
 // file as the job does; else it makes it an upload.
 func arrived(tx *state.Tx, rootID int64, path string) error {
 	n, err := tx.ExecRows(`DELETE FROM jobs WHERE root_id = ?1 AND path = ?2 AND EXISTS (SELECT 1 FROM files f WHERE f.root_id = ?1 AND f.path = ?2
-		AND f.size = jobs.size AND f.mtime_ns = jobs.mtime_ns AND f.ctime_ns = jobs.ctime_ns AND f.ino = jobs.ino)`, rootID, []byte(path))
+		AND f.size = jobs.size AND f.mtime_ns = jobs.mtime_ns AND f.ctime_ns = jobs.ctime_ns AND (f.ino = jobs.ino OR f.mount <> 0 AND f.mount = jobs.mount))`, rootID, []byte(path))
 	if err != nil || n > 0 {
 		return err
 	}

@@ -74,7 +74,8 @@ type Job struct {
 	RootID     int64
 	Path       string
 	Gen        int64
-	Stat       state.Stat // the file as it was seen last
+	Stat       state.Stat    // the file as it was seen last
+	SeenAt     time.Duration // since when it is so, by [state.Uptime]; 0 when that is not known
 	RemotePath string
 	Fresh      bool        // of a priority above 0: no backlog
 	Attempts   int         // failed attempts so far
@@ -88,6 +89,7 @@ type Job struct {
 	MtimeNs   int64
 	Displaced bool // the record was of another inode: perhaps that file is elsewhere by now
 	Hash      state.Hash
+	Unproven  bool // of the record: see [state.File]
 	VersionID string
 	// Began is when the attempt began, for who makes it.
 	Began time.Time
@@ -101,6 +103,9 @@ type Change struct {
 	Stat     state.Stat
 	Remote   string // wanted remote path; the record's own wins over it
 	Priority int    // higher is claimed earlier
+	// SeenAt is when the file was seen to be as Stat has it, and since when nothing tells
+	// otherwise, by [state.Uptime]; 0 when that is not known.
+	SeenAt time.Duration
 
 	// Hold is why the file can't be uploaded as it is; "" uploads it.
 	// HoldClass is its short name ("empty", "too_large", "too_deep").

@@ -33,17 +33,17 @@ func (q *Queue) Known(ctx context.Context, rootID int64, after string, limit int
 }
 
 const (
-	knownAll = `SELECT path, size, mtime_ns, ctime_ns, ino, -1 AS state, '' AS reason, absent FROM files WHERE root_id = ?1 AND path > ?2
+	knownAll = `SELECT path, size, mtime_ns, ctime_ns, ino, -1 AS state, '' AS reason, absent, mount FROM files WHERE root_id = ?1 AND path > ?2
 		UNION ALL
-		SELECT path, size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, ''), 0 FROM jobs WHERE root_id = ?1 AND path > ?2
+		SELECT path, size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, ''), 0, mount FROM jobs WHERE root_id = ?1 AND path > ?2
 		UNION ALL
-		SELECT path, size, mtime_ns, ctime_ns, ino, -1, '', 0 FROM aliases WHERE root_id = ?1 AND path > ?2
+		SELECT path, size, mtime_ns, ctime_ns, ino, -1, '', 0, mount FROM aliases WHERE root_id = ?1 AND path > ?2
 		ORDER BY path LIMIT ?3`
-	knownBelow = `SELECT path, size, mtime_ns, ctime_ns, ino, -1 AS state, '' AS reason, absent FROM files WHERE root_id = ?1 AND path > ?2 AND path < ?4
+	knownBelow = `SELECT path, size, mtime_ns, ctime_ns, ino, -1 AS state, '' AS reason, absent, mount FROM files WHERE root_id = ?1 AND path > ?2 AND path < ?4
 		UNION ALL
-		SELECT path, size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, ''), 0 FROM jobs WHERE root_id = ?1 AND path > ?2 AND path < ?4
+		SELECT path, size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, ''), 0, mount FROM jobs WHERE root_id = ?1 AND path > ?2 AND path < ?4
 		UNION ALL
-		SELECT path, size, mtime_ns, ctime_ns, ino, -1, '', 0 FROM aliases WHERE root_id = ?1 AND path > ?2 AND path < ?4
+		SELECT path, size, mtime_ns, ctime_ns, ino, -1, '', 0, mount FROM aliases WHERE root_id = ?1 AND path > ?2 AND path < ?4
 		ORDER BY path LIMIT ?3`
 )
 
@@ -64,7 +64,7 @@ func (q *Queue) KnownBelow(ctx context.Context, rootID int64, dir, after string,
 	for rows.Next() {
 		var k Known
 		var ino, st int64
-		if err := rows.Scan(&k.Path, &k.Stat.Size, &k.Stat.MtimeNs, &k.Stat.CtimeNs, &ino, &st, &k.Reason, &k.Absent); err != nil {
+		if err := rows.Scan(&k.Path, &k.Stat.Size, &k.Stat.MtimeNs, &k.Stat.CtimeNs, &ino, &st, &k.Reason, &k.Absent, &k.Stat.Mount); err != nil {
 			return nil, false, fmt.Errorf("read what is known of root %d: %w", rootID, err)
 		}
 		k.Stat.Ino = uint64(ino)
@@ -97,11 +97,11 @@ type Pair struct {
 func (q *Queue) Lookup(ctx context.Context, rootID int64, paths []string) ([]Pair, error) {
 	pairs := make([]Pair, len(paths))
 	for i, path := range paths {
-		rows, err := q.db.Query(ctx, `SELECT size, mtime_ns, ctime_ns, ino, -1, '', absent FROM files WHERE root_id = ?1 AND path = ?2
+		rows, err := q.db.Query(ctx, `SELECT size, mtime_ns, ctime_ns, ino, -1, '', absent, mount FROM files WHERE root_id = ?1 AND path = ?2
 			UNION ALL
-			SELECT size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, ''), 0 FROM jobs WHERE root_id = ?1 AND path = ?2
+			SELECT size, mtime_ns, ctime_ns, ino, iif(leased, 1, state), iif(state = 3, reason, ''), 0, mount FROM jobs WHERE root_id = ?1 AND path = ?2
 			UNION ALL
-			SELECT size, mtime_ns, ctime_ns, ino, -1, '', 0 FROM aliases WHERE root_id = ?1 AND path = ?2`,
+			SELECT size, mtime_ns, ctime_ns, ino, -1, '', 0, mount FROM aliases WHERE root_id = ?1 AND path = ?2`,
 			rootID, []byte(path))
 		if err != nil {
 			return nil, fmt.Errorf("look up %q: %w", path, err)
@@ -109,7 +109,7 @@ func (q *Queue) Lookup(ctx context.Context, rootID int64, paths []string) ([]Pai
 		for rows.Next() {
 			k := Known{Path: path}
 			var ino, st int64
-			if err = rows.Scan(&k.Stat.Size, &k.Stat.MtimeNs, &k.Stat.CtimeNs, &ino, &st, &k.Reason, &k.Absent); err != nil {
+			if err = rows.Scan(&k.Stat.Size, &k.Stat.MtimeNs, &k.Stat.CtimeNs, &ino, &st, &k.Reason, &k.Absent, &k.Stat.Mount); err != nil {
 				break
 			}
 			k.Stat.Ino = uint64(ino)

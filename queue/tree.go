@@ -157,7 +157,7 @@ func moveRecord(tx *state.Tx, i *Intent, f *state.File, where func(*state.File, 
 	// None of the records' files is where it was. What is at the new place is the
 	// record's own, or was put in its place since; or the file is gone from there. But
 	// a record whose file is elsewhere by now goes with that.
-	n, err := tx.ExecRows(`UPDATE files SET root_id = ?2, path = ?3, astray = 0 WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM files o WHERE o.root_id = ?2 AND o.path = ?3)
+	n, err := tx.ExecRows(`UPDATE files SET root_id = ?2, path = ?3, astray = 0, `+nowhereRead+` WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM files o WHERE o.root_id = ?2 AND o.path = ?3)
 		AND (EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = ?2 AND j.path = ?3 AND j.donor = ?1) OR NOT EXISTS (SELECT 1 FROM jobs o WHERE o.donor = ?1))`,
 		f.ID, i.To.RootID, []byte(to))
 	if err == nil && n == 0 {
@@ -174,11 +174,15 @@ func moveRecord(tx *state.Tx, i *Intent, f *state.File, where func(*state.File, 
 	return arrived(tx, i.To.RootID, to)
 }
 
+// nowhereRead notes of a record that gets another path that its content was read in no
+// mount there, where identity is not proven.
+const nowhereRead = `mount = iif(mount = 0, 0, -1)`
+
 // movePlainRecord is moveRecord for the usual case: what the record tells of its asset
 // follows from its remote path, and its file has a job as the donor's at the new place.
 // Else it does nothing and returns false.
 func movePlainRecord(tx *state.Tx, f *state.File, remote string, to Place) (bool, error) {
-	n, err := tx.ExecRows(`UPDATE files SET remote_path = ?2, root_id = ?3, path = ?4, astray = 0, absent = 0, absent_at = 0, kept = 0
+	n, err := tx.ExecRows(`UPDATE files SET remote_path = ?2, root_id = ?3, path = ?4, astray = 0, absent = 0, absent_at = 0, kept = 0, `+nowhereRead+`
 		WHERE id = ?1 AND form IS NOT NULL AND name = '' AND url = '' AND thumbnail_url = ''
 			AND NOT EXISTS (SELECT 1 FROM files o WHERE o.root_id = ?3 AND o.path = ?4)
 			AND EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = ?3 AND j.path = ?4 AND j.donor = ?1)`,

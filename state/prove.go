@@ -39,13 +39,14 @@ func (s Stat) identical(o Stat) bool {
 // Content is what is known of the content of a file or of a record.
 type Content struct {
 	Stat     Stat
-	Hash     Hash // zero when nobody has read it
+	Read     bool // somebody has read it: Hash is known
+	Hash     Hash
 	Unproven bool // of a record: the asset was never compared with the file
 }
 
 // Content returns what the record tells of the content of its asset.
 func (f *File) Content() Content {
-	return Content{Stat: f.Stat, Hash: f.Hash, Unproven: f.Unproven}
+	return Content{Stat: f.Stat, Read: !f.Hash.IsZero(), Hash: f.Hash, Unproven: f.Unproven}
 }
 
 // Relation says how a file stands to a record.
@@ -82,11 +83,11 @@ func (p Proof) String() string {
 // It is the only place that decides when bytes need not be sent. The statements of
 // package queue that compare records with files in SQL follow it.
 func Prove(record, observed Content, r Relation) Proof {
-	if r == OtherPath && (record.Unproven || record.Hash.IsZero()) {
+	if r == OtherPath && (record.Unproven || !record.Read) {
 		return Different // such a record is no source
 	}
-	if !observed.Hash.IsZero() {
-		if observed.Hash == record.Hash && observed.Stat.Size == record.Stat.Size {
+	if observed.Read {
+		if record.Read && observed.Hash == record.Hash && observed.Stat.Size == record.Stat.Size {
 			return Equal
 		}
 		return Different
@@ -95,7 +96,7 @@ func Prove(record, observed Content, r Relation) Proof {
 	case r == SamePath && record.Stat.Same(observed.Stat), r == OtherPath && record.Stat.identical(observed.Stat):
 		return Equal
 	case record.Stat.alike(observed.Stat):
-		if record.Hash.IsZero() {
+		if !record.Read {
 			return Different // reading the file would compare it with nothing
 		}
 		return NotCompared
