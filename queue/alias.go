@@ -21,12 +21,14 @@ func (q *Queue) IndexHashes(ctx context.Context) error {
 	return nil
 }
 
-// SameContent returns a record of a file of a content, one of the given name before
-// others; nil when there is none.
+// SameContent returns a record whose asset has a content, one of the given name before
+// others; nil when there is none. A record with a job, one that is about to be changed,
+// and one that was adopted without comparing the bytes is none of them: its asset may have
+// other content.
 func (q *Queue) SameContent(ctx context.Context, hash state.Hash, size int64, name string) (same *state.File, err error) {
 	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		same = nil
-		files, err := tx.FilesWhere(`f.hash = ?2 AND f.size = ?3 ORDER BY substr(f.remote_path, -length(?1)) = ?1 DESC, f.absent, f.id LIMIT 1`, "/"+name, hash[:], size)
+		files, err := tx.FilesWhere(`f.hash = ?2 AND f.size = ?3 AND `+isSource+` ORDER BY substr(f.remote_path, -length(?1)) = ?1 DESC, f.absent, f.id LIMIT 1`, "/"+name, hash[:], size)
 		if len(files) > 0 {
 			same = files[0]
 		}
@@ -38,12 +40,17 @@ func (q *Queue) SameContent(ctx context.Context, hash state.Hash, size int64, na
 	return same, nil
 }
 
+// isSource is the condition for a record f whose asset has the content that is recorded,
+// and keeps it: nothing is sent to it, or about to be.
+const isSource = `f.unproven = 0 AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = f.root_id AND j.path = f.path)
+			AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.donor = f.id) AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.file = f.id)`
+
 // Alias records that a job's file has the content of another record's asset, and
 // removes the job. Should that asset get another content, the file is uploaded.
 func (q *Queue) Alias(job *Job, st state.Stat, of *state.File, done func(error)) {
 	q.db.WriteLater(state.Durable, func(tx *state.Tx) error {
 		n, err := tx.ExecRows(`INSERT INTO aliases (root_id, path, of, size, mtime_ns, ctime_ns, dev, ino, hash, remote_path, mount)
-			SELECT ?1, ?2, id, ?4, ?5, ?6, ?7, ?8, hash, ?9, ?11 FROM files WHERE id = ?3 AND hash = ?10 AND unproven = 0
+			SELECT ?1, ?2, id, ?4, ?5, ?6, ?7, ?8, hash, ?9, ?11 FROM files f WHERE id = ?3 AND hash = ?10 AND `+isSource+`
 			ON CONFLICT (root_id, path) DO UPDATE SET of = ?3, size = ?4, mtime_ns = ?5, ctime_ns = ?6, dev = ?7, ino = ?8, hash = excluded.hash, remote_path = ?9, mount = ?11`,
 			job.RootID, []byte(job.Path), of.ID, st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), job.RemotePath, of.Hash[:], st.Mount)
 		if err != nil {

@@ -261,6 +261,24 @@ func (q *Queue) Hold(job *Job, st state.Stat, class, reason string, done func(er
 	}, done)
 }
 
+// PutAside lets a job wait without an attempt, with a look at its file that was taken
+// since it was claimed: it is seen to be as st has it since a time of [state.Uptime].
+func (q *Queue) PutAside(job *Job, st state.Stat, since time.Duration, notBefore time.Time, done func(error)) {
+	q.db.WriteLater(state.Relaxed, func(tx *state.Tx) error {
+		n, err := tx.ExecRows(`UPDATE jobs SET leased = 0, not_before = ?4, size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9, mount = ?10, seen_at = ?11
+			WHERE id = ?1 AND gen = ?2 AND leased = ?3`, job.ID, job.Gen, job.lease, max(notBefore.UnixMilli(), 0),
+			st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), st.Mount, since.Milliseconds())
+		if err == nil && n == 0 {
+			err = tx.Exec(again, superseded(unsure(job, Failure{})), job.ID, job.lease)
+		}
+		if err != nil {
+			return fmt.Errorf("put the job of %q aside: %w", job.Path, err)
+		}
+		q.notify()
+		return nil
+	}, done)
+}
+
 // Release returns jobs that were claimed and not begun, or whose upload was
 // broken off: they are ready at once and no attempt is counted.
 //

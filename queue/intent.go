@@ -46,6 +46,8 @@ type Intent struct {
 	// Records is how many records there are below a folder that is to be moved; when
 	// there are others by now it is not.
 	Records int64
+	// Hash is of the content that a copy is to have.
+	Hash state.Hash
 }
 
 // ErrBusy says that a record is in use: a worker sends its file, its file is
@@ -107,8 +109,9 @@ func busy(tx *state.Tx, i *Intent) (bool, error) {
 	var n int
 	var err error
 	switch i.Kind {
-	case CopyFile:
-		return false, nil
+	case CopyFile: // of a content: the source must have it still
+		err = tx.QueryRow(`SELECT NOT EXISTS (SELECT 1 FROM files f WHERE f.remote_path = ?1 AND f.hash = ?2 AND `+isSource+`)
+			OR EXISTS (SELECT 1 FROM intents i WHERE i.kind = 5 AND i.source = ?1)`, i.Source, i.Hash[:]).Scan(&n)
 	case MoveFolder, RemoveFolder:
 		// Jobs of its files that a worker has by now.
 		err = tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM jobs j WHERE (j.leased <> 0 OR j.unsure <> 0) AND (j.remote_path > ?1 AND j.remote_path < ?2 OR ?3 <> '/' AND j.remote_path > ?3 AND j.remote_path < ?4))

@@ -30,6 +30,9 @@ type Move struct {
 	gen int64 // of the job: what is decided of an earlier change says nothing of a later one
 }
 
+// Gen is the generation of the job that the move was read at.
+func (m *Move) Gen() int64 { return m.gen }
+
 // Place is where the file is by now.
 func (m *Move) Place() Place { return Place{m.RootID, m.Path} }
 
@@ -86,6 +89,18 @@ func (q *Queue) MoveOf(ctx context.Context, donor int64) (m *Move, err error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look for the move of a record: %w", err)
+	}
+	return m, nil
+}
+
+// MoveTo returns the move of the file at a path, nil when it has none.
+func (q *Queue) MoveTo(ctx context.Context, at Place) (m *Move, err error) {
+	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		m, err = oneMove(tx, `SELECT `+moveColumns+` FROM jobs j WHERE j.root_id = ? AND j.path = ? AND j.state = 0 AND j.move <> 0`, at.RootID, []byte(at.Path))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for the move of %q: %w", at.Path, err)
 	}
 	return m, nil
 }

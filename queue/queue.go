@@ -28,6 +28,9 @@ func New(db *state.DB, alternate func(remote, path string, n int) string) *Queue
 	return &Queue{db: db, alternate: alternate, wake: make(chan struct{}, 1), now: time.Now, paused: make(map[int64]time.Time)}
 }
 
+// Mounts tells what the file systems prove that files are on.
+func (q *Queue) Mounts() *state.Mounts { return q.db.Mounts() }
+
 // Wake returns a channel that receives after jobs became ready. One receiver.
 func (q *Queue) Wake() <-chan struct{} { return q.wake }
 
@@ -94,6 +97,15 @@ type Job struct {
 	// Began is when the attempt began, for who makes it.
 	Began time.Time
 	lease int64 // the claim's token
+}
+
+// ComparePriority is that of a file that is to be compared with its record, which very
+// likely shows it as it is: all else comes first.
+const ComparePriority = -1
+
+// Content returns what the record of the job's path tells of the content of its asset.
+func (j *Job) Content() state.Content {
+	return state.Content{Stat: state.Stat{Size: j.Size, MtimeNs: j.MtimeNs}, Read: j.Recorded && !j.Hash.IsZero(), Hash: j.Hash, Unproven: j.Unproven}
 }
 
 // Change is a difference between the disk and the records: a job to be.

@@ -85,6 +85,10 @@ func (q *Queue) KnownBelow(ctx context.Context, rootID int64, dir, after string,
 	return known, true, nil
 }
 
+// Content returns what the record tells of the content of its asset. Its hash is not
+// read here: who reads the file compares with it.
+func (k *Known) Content() state.Content { return state.Content{Stat: k.Stat, Read: true} }
+
 // Ignored reports that the path's job is held because it is left out.
 func (k *Known) Ignored() bool { return k.Job && k.State == Held && k.Reason == reasonIgnored }
 

@@ -222,17 +222,3 @@ func (q *Queue) LostAsset(ctx context.Context, file int64, fileID string) error 
 	}
 	return q.Lost(ctx, file)
 }
-
-// Learn records the hash of a content that was adopted without one and is
-// unchanged since, and removes the job.
-func (q *Queue) Learn(job *Job, st state.Stat, hash state.Hash, done func(error)) {
-	q.db.WriteLater(state.Durable, func(tx *state.Tx) error {
-		if err := tx.TouchFile(job.RootID, job.Path, st, q.now()); err != nil {
-			return err
-		}
-		if err := tx.Exec(`UPDATE files SET hash = ? WHERE root_id = ? AND path = ?`, hash[:], job.RootID, []byte(job.Path)); err != nil {
-			return fmt.Errorf("record the content of %q: %w", job.Path, err)
-		}
-		return q.remove(tx, job)
-	}, done)
-}

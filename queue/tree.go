@@ -17,7 +17,8 @@ type Tree struct {
 	Source, Target string // remote folders
 
 	Records int64 // below From
-	Matched int64 // of them whose file is below To, exactly as it was
+	Alike   int64 // of them of which a file is below To with their size and time
+	Matched int64 // of those whose file that is by a proven identity
 
 	// Obstacle is why the remote folder can't be moved as a whole; "" when the
 	// records know of nothing.
@@ -33,11 +34,11 @@ type Tree struct {
 // (9), the begin of the paths after (10), and where the rest of a path begins (11).
 const treeQuery = `SELECT * FROM
 	(SELECT count(*), coalesce(sum(NOT (f.remote_path > ?4 AND f.remote_path < ?5)), 0) FROM files f WHERE f.root_id = ?1 AND f.path > ?2 AND f.path < ?3),
-	(SELECT count(*), coalesce(sum(j.remote_path IS NOT ?7 || substr(f.remote_path, ?9)), 0)
+	(SELECT count(*), coalesce(sum(j.ctime_ns = f.ctime_ns AND j.ino = f.ino AND j.dev = f.dev AND j.mount = 0 AND f.mount = 0), 0), coalesce(sum(j.remote_path IS NOT ?7 || substr(f.remote_path, ?9)), 0)
 		FROM files f JOIN jobs j ON j.donor = f.id
 		WHERE f.root_id = ?1 AND f.path > ?2 AND f.path < ?3 AND j.root_id = ?6 AND j.move <> 0 AND j.leased = 0
 			AND j.path = CAST(?10 || substr(f.path, ?11) AS BLOB)
-			AND j.size = f.size AND j.mtime_ns = f.mtime_ns AND j.ctime_ns = f.ctime_ns AND j.ino = f.ino),
+			AND j.size = f.size AND j.mtime_ns = f.mtime_ns),
 	(SELECT count(*) FROM files f WHERE f.remote_path > ?4 AND f.remote_path < ?5 AND NOT (f.root_id = ?1 AND f.path > ?2 AND f.path < ?3)),
 	(SELECT count(*), coalesce(min((SELECT j.donor FROM jobs j WHERE j.donor = f.id AND j.move = 1)), 0) FROM files f WHERE f.remote_path > ?7 AND f.remote_path < ?8),
 	(SELECT count(*) FROM jobs j WHERE j.unsure <> 0 AND j.remote_path > ?4 AND j.remote_path < ?5)`
@@ -54,7 +55,7 @@ func (q *Queue) Tree(ctx context.Context, t *Tree) error {
 	if err == nil {
 		defer rows.Close()
 		if rows.Next() {
-			err = rows.Scan(&t.Records, &misplaced, &t.Matched, &renamed, &outside, &occupied, &ahead, &unsure)
+			err = rows.Scan(&t.Records, &misplaced, &t.Alike, &t.Matched, &renamed, &outside, &occupied, &ahead, &unsure)
 		}
 		err = errors.Join(err, rows.Err())
 	}

@@ -49,7 +49,7 @@ func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
 		p.giveBack(job)
 		return
 	}
-	file, st, err := open(root, job)
+	file, st, err := p.openFile(root, job)
 	if err != nil {
 		if (gone(err) || errors.Is(err, errNotRegular)) && !job.Unsure.IsZero() && !job.Recorded && !root.away() {
 			p.adoptOrphan(ctx, job)
@@ -64,20 +64,21 @@ func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
 		p.q.Hold(job, st, class, reason, p.done(job))
 		return
 	}
-	if job.Recorded && job.Size == st.Size {
+	if stands, err := p.stands(ctx, job, file, &st); err != nil || !stands {
+		if err != nil {
+			p.settle(ctx, job, err)
+		}
+		return
+	}
+	if job.Recorded && !job.Hash.IsZero() && job.Size == st.Size {
 		sum, err := contentOf(ctx, file, st)
 		if err != nil {
 			p.settle(ctx, job, err)
 			return
 		}
-		switch {
-		case sum == job.Hash:
+		if state.Prove(job.Content(), contentRead(st, sum), state.SamePath) == state.Equal {
 			p.stats.touched.Add(1)
 			p.q.Touch(job, st, p.done(job))
-			return
-		case job.Hash.IsZero() && job.MtimeNs == st.MtimeNs:
-			p.stats.touched.Add(1)
-			p.q.Learn(job, st, sum, p.done(job))
 			return
 		}
 	}
@@ -127,6 +128,46 @@ func (p *Pool) attempt(ctx context.Context, job *queue.Job) {
 	p.upload(ctx, root, job, file, st)
 }
 
+// contentRead is what is known of a file whose content was read.
+func contentRead(st state.Stat, sum state.Hash) state.Content {
+	return state.Content{Stat: st, Read: true, Hash: sum}
+}
+
+// inlineWait is for how long a worker waits for a file itself.
+const inlineWait = 100 * time.Millisecond
+
+// stands reports whether a file has been as st has it for as long as its time stamps are
+// coarse: from then on no write can leave both its size and its time stamps, and what
+// is read can be recorded. Where that takes longer the job is put off, with the look
+// that was taken. st is a look that was taken just now.
+func (p *Pool) stands(ctx context.Context, job *queue.Job, file *os.File, st *state.Stat) (bool, error) {
+	since := max(job.SeenAt, 0)
+	if up := state.Uptime(); !st.Same(job.Stat) || since == 0 || since > up { // seen in another run of the system
+		since = st.SeenSince(time.Now())
+	}
+	for {
+		left := since + st.Grain() - state.Uptime()
+		if left <= 0 {
+			return true, nil
+		}
+		if left > inlineWait {
+			p.q.PutAside(job, *st, since, time.Now().Add(left), p.done(job))
+			return false, nil
+		}
+		if pause(ctx, left); ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		now, err := p.statOf(file)
+		if err != nil {
+			return false, err
+		}
+		if !now.Same(*st) {
+			since = now.SeenSince(time.Now())
+		}
+		*st = now
+	}
+}
+
 // stepAside is how long a job waits for the scans.
 const stepAside = 500 * time.Millisecond
 
@@ -140,6 +181,30 @@ func (p *Pool) calm() bool {
 	return true
 }
 
+// openFile opens the file of a job for reading, and looks at what it opened.
+func (p *Pool) openFile(root *Root, job *queue.Job) (*os.File, state.Stat, error) {
+	file, _, err := open(root, job)
+	if err != nil {
+		return nil, state.Stat{}, err
+	}
+	st, err := p.statOf(file)
+	if err != nil {
+		return nil, state.Stat{}, errors.Join(err, file.Close())
+	}
+	return file, st, nil
+}
+
+// statOf looks at an open file, and at what its file system proves.
+func (p *Pool) statOf(file *os.File) (state.Stat, error) {
+	st, err := statOf(file)
+	if err != nil {
+		return st, err
+	}
+	trust, err := p.db.Mounts().Of(int(file.Fd()))
+	st.Mount = trust.Mount
+	return st, err
+}
+
 // open opens the file of a job for reading, and looks at what it opened.
 func open(root *Root, job *queue.Job) (*os.File, state.Stat, error) {
 	file, err := root.open(job.Path)
@@ -147,7 +212,7 @@ func open(root *Root, job *queue.Job) (*os.File, state.Stat, error) {
 		return nil, state.Stat{}, err
 	}
 	st, err := statOf(file)
-	if err == nil && !root.Follow && !st.Same(job.Stat) {
+	if err == nil && !root.Follow && st != job.Stat {
 		// It is not as the scan saw it (an inode's number alone may be another file's
 		// by now). os.Root keeps a symlink from leading
 		// out of the root; this keeps one from leading to another file inside it.
@@ -251,7 +316,7 @@ var errWrongAnswer = errors.New("ImageKit's answer is wrong")
 // sameContent compares the stats of one open file before and after. The ctime
 // does not count: a chmod or a new hard link changes no content.
 func sameContent(a, b state.Stat) bool {
-	return a.Size == b.Size && a.MtimeNs == b.MtimeNs && a.Ino == b.Ino && a.Dev == b.Dev
+	return a.Size == b.Size && a.MtimeNs == b.MtimeNs && a.Ino == b.Ino && a.Dev == b.Dev // one open file, so one mount
 }
 
 // maxAccepted is how often it is looked for a file that ImageKit has accepted: for

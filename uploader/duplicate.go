@@ -44,7 +44,11 @@ func (p *Pool) duplicate(ctx context.Context, root *Root, job *queue.Job, file *
 			p.q.Alias(job, st, other, p.done(job))
 			return true, nil
 		}
-		asset, err := p.copy(ctx, job, other)
+		asset, err := p.copy(ctx, root, job, other)
+		if errors.Is(err, errInUse) {
+			p.put(job, queue.Failure{Free: true, NotBefore: time.Now().Add(sameContentWait)})
+			return true, nil
+		}
 		if err == nil && asset != nil {
 			p.stats.copied.Add(1)
 			p.told(Step{Do: StepCopy, RootID: job.RootID, Path: job.Path, From: other.Path, Remote: asset.FilePath, FromRemote: other.RemotePath, Files: 1})
@@ -99,69 +103,105 @@ func contentOf(ctx context.Context, file *os.File, st state.Stat) (state.Hash, e
 	return h.sum(), nil
 }
 
+// errInUse says that another file is being copied from the same asset.
+var errInUse = errors.New("the asset is being copied for another file")
+
 // copy lets ImageKit copy an asset to the job's remote path. It is nil when that
 // can't be done. Copying to where a file is would join their histories without a
-// word, so what is there is looked at before.
-func (p *Pool) copy(ctx context.Context, job *queue.Job, other *state.File) (*imagekit.Asset, error) {
+// word, so what is there is looked at before. The copy must be one of the version that
+// is recorded, and carry all that the target's parameters say.
+func (p *Pool) copy(ctx context.Context, root *Root, job *queue.Job, other *state.File) (*imagekit.Asset, error) {
+	params := root.Params(job.Path)
+	if !params.Copyable() {
+		return nil, nil
+	}
 	p.stats.requests.Add(1)
 	there, err := p.library.Find(ctx, job.RemotePath)
 	if err != nil || there != nil {
 		return nil, err
 	}
-	folder, name := split(job.RemotePath)
-	fromFolder, fromName := split(other.RemotePath)
-	if name == fromName && folder != fromFolder {
-		p.stats.requests.Add(1)
-		err = p.library.Copy(ctx, other.RemotePath, folder)
-	} else {
-		err = p.copyAs(ctx, other.RemotePath, folder, name)
-	}
-	if err != nil {
+	source, err := p.asRecorded(ctx, other)
+	if err != nil || source == nil || !params.CarriedBy(source.Raw) { // a copy has what its source has
 		return nil, err
 	}
+	i := &queue.Intent{Kind: queue.CopyFile, Source: other.RemotePath, Target: job.RemotePath, Hash: other.Hash}
+	if err := p.q.Intend(ctx, i); errors.Is(err, queue.ErrBusy) {
+		return nil, errInUse
+	} else if err != nil {
+		return nil, errors.Join(errState, err)
+	}
+	err = p.copyTo(ctx, i)
+	if err != nil && ctx.Err() != nil {
+		return nil, err // broken off, a copy may come yet: the intent stays, and its folder is removed at the next start
+	}
+	var asset *imagekit.Asset
+	if err == nil {
+		asset, err = p.copied(ctx, job, other)
+	}
+	if err == nil && asset != nil && !params.CarriedBy(asset.Raw) {
+		err = fmt.Errorf("%w: the copy has other parameters than it should", errWrongAnswer)
+	}
+	return asset, errors.Join(err, p.unstage(context.WithoutCancel(ctx), i))
+}
+
+// asRecorded asks for the asset of a record; nil when it is not where it is recorded, in
+// the version that is recorded.
+func (p *Pool) asRecorded(ctx context.Context, f *state.File) (*imagekit.Asset, error) {
+	p.stats.requests.Add(1)
+	asset, err := p.library.Details(ctx, f.FileID)
+	if err != nil || asset == nil || asset.FilePath != f.RemotePath || location(asset).VersionID != f.VersionID || asset.Size != f.Stat.Size {
+		return nil, err
+	}
+	return asset, nil
+}
+
+// copied looks for a copy that was made, and whether it can be one of the version that
+// is recorded; nil when it does not show.
+func (p *Pool) copied(ctx context.Context, job *queue.Job, other *state.File) (*imagekit.Asset, error) {
 	for range 3 { // what is new may not be listed yet
 		p.stats.requests.Add(1)
 		asset, err := p.library.Find(ctx, job.RemotePath)
 		if err != nil {
 			return nil, err
 		}
-		if asset != nil {
-			if asset.Size != other.Stat.Size {
-				return nil, fmt.Errorf("%w: the copy has %d bytes, the original %d", errWrongAnswer, asset.Size, other.Stat.Size)
+		if asset == nil {
+			if pause(ctx, firstRetry); ctx.Err() != nil {
+				return nil, ctx.Err()
 			}
-			return asset, nil
+			continue
 		}
-		if pause(ctx, firstRetry); ctx.Err() != nil {
-			return nil, ctx.Err()
+		if asset.Size != other.Stat.Size {
+			return nil, fmt.Errorf("%w: the copy has %d bytes, the original %d", errWrongAnswer, asset.Size, other.Stat.Size)
 		}
+		if source, err := p.asRecorded(ctx, other); err != nil || source == nil {
+			return nil, err // somebody has changed it meanwhile
+		}
+		return asset, nil
 	}
 	return nil, nil
 }
 
-// copyAs copies an asset under another name. The copy keeps its name, so it is
+// copyTo makes the copy of an intent. A copy keeps its name: one under another name is
 // made in a folder of its own, renamed there and moved.
-func (p *Pool) copyAs(ctx context.Context, source, folder, name string) (err error) {
-	i := &queue.Intent{Kind: queue.CopyFile, Source: source, Target: path.Join(folder, name)}
-	if err := p.q.Intend(ctx, i); err != nil {
-		return err
+func (p *Pool) copyTo(ctx context.Context, i *queue.Intent) error {
+	folder, name := split(i.Target)
+	fromFolder, fromName := split(i.Source)
+	p.stats.requests.Add(1)
+	if name == fromName && folder != fromFolder {
+		return p.library.Copy(ctx, i.Source, folder)
 	}
 	staging := stagingFolder(i)
+	if err := p.library.Copy(ctx, i.Source, staging); err != nil {
+		return err
+	}
+	if fromName != name {
+		p.stats.requests.Add(1)
+		if err := p.library.Rename(ctx, path.Join(staging, fromName), name); err != nil {
+			return err
+		}
+	}
 	p.stats.requests.Add(1)
-	if err = p.library.Copy(ctx, source, staging); err == nil {
-		at := path.Join(staging, path.Base(source))
-		if path.Base(source) != name {
-			p.stats.requests.Add(1)
-			err = p.library.Rename(ctx, at, name)
-		}
-		if err == nil {
-			p.stats.requests.Add(1)
-			err = p.library.Move(ctx, path.Join(staging, name), folder)
-		}
-	}
-	if err != nil && ctx.Err() != nil {
-		return err // broken off, a copy may come yet: the intent stays, and its folder is removed at the next start
-	}
-	return errors.Join(err, p.unstage(context.WithoutCancel(ctx), i))
+	return p.library.Move(ctx, path.Join(staging, name), folder)
 }
 
 // stagingFolder is where the copy of an intent is made.
@@ -169,6 +209,10 @@ func stagingFolder(i *queue.Intent) string { return fmt.Sprintf("/iksync-staging
 
 // unstage removes what an intent to copy has left in its staging folder.
 func (p *Pool) unstage(ctx context.Context, i *queue.Intent) error {
+	folder, name := split(i.Target)
+	if fromFolder, fromName := split(i.Source); name == fromName && folder != fromFolder {
+		return p.q.Forget(ctx, i) // it needed none
+	}
 	p.stats.requests.Add(1)
 	if err := p.library.DeleteFolder(ctx, stagingFolder(i)); err != nil {
 		return err

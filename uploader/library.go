@@ -87,7 +87,7 @@ func (p *planned) Details(ctx context.Context, fileID string) (*imagekit.Asset, 
 		at = p.target + strings.TrimPrefix(at, p.source)
 	}
 	url, thumbnail := movedURLs(f, at)
-	return &imagekit.Asset{FileID: fileID, VersionID: f.VersionID, Name: path.Base(at), FilePath: at, Size: f.Stat.Size, URL: url, ThumbnailURL: thumbnail}, nil
+	return &imagekit.Asset{FileID: fileID, VersionID: f.VersionID, Name: path.Base(at), FilePath: at, Size: f.Stat.Size, URL: url, ThumbnailURL: thumbnail, Raw: f.Response}, nil
 }
 
 // List gives one entry of a folder that has any.
@@ -173,7 +173,7 @@ func (p *planned) Copy(ctx context.Context, filePath, folder string) error {
 		return err
 	}
 	to := path.Join(folder, path.Base(filePath))
-	p.copied[to] = &imagekit.Asset{FileID: "planned:" + to, FilePath: to, Name: path.Base(to), Size: f.Stat.Size}
+	p.copied[to] = &imagekit.Asset{FileID: "planned:" + to, FilePath: to, Name: path.Base(to), Size: f.Stat.Size, Raw: []byte("{}")}
 	return nil
 }
 

@@ -49,10 +49,13 @@ type mover struct {
 	was        map[int64]string // remote path of the assets that are being moved, by job
 	silent     int              // times in a row that ImageKit did not answer what must be known
 	until      time.Time        // it is not asked before
+	// read are the files that were read and found to be their donors', by job; of which
+	// generation of it.
+	read map[int64]*queue.Move
 }
 
 func newMover(p *Pool) *mover {
-	return &mover{p: p, wake: make(chan struct{}, 1), visiting: make(map[int64]bool), braked: make(map[int64]string), was: make(map[int64]string)}
+	return &mover{p: p, wake: make(chan struct{}, 1), visiting: make(map[int64]bool), braked: make(map[int64]string), was: make(map[int64]string), read: make(map[int64]*queue.Move)}
 }
 
 // poke lets the mover look again.
@@ -175,6 +178,9 @@ func (m *mover) step(ctx context.Context) (did bool, next time.Time, err error) 
 	// of its directory, has begun.
 	calm := m.p.calm()
 	if calm {
+		if left := m.p.young(mv); left > 0 {
+			return false, time.Now().Add(left), nil
+		}
 		if mv != nil {
 			clear(m.visiting)
 			return true, next, m.decide(ctx, mv)
@@ -197,6 +203,20 @@ func (m *mover) step(ctx context.Context) (did bool, next time.Time, err error) 
 		return false, next, nil
 	}
 	return true, time.Time{}, m.move(ctx, mv)
+}
+
+// young returns how long a move must wait: its file may be about to be put back, or
+// another to be put in its place, as programs do that keep the original under another
+// name.
+func (p *Pool) young(mv *queue.Move) time.Duration {
+	if mv == nil || p.tell != nil { // a plan does not wait
+		return 0
+	}
+	up := state.Uptime()
+	if mv.SeenAt > up { // before the system was started anew
+		return 0
+	}
+	return mv.SeenAt + max(p.o.Settle, mv.Stat.Grain()) - up
 }
 
 // decide finds out whether a file was moved together with its directory.
@@ -267,49 +287,119 @@ func (p *Pool) notMoved(ctx context.Context, mv *queue.Move) (string, error) {
 			return "", fmt.Errorf("root %s is not there", r.Dir.Name())
 		}
 	}
-	strong := mv.Stat.Ino == mv.Donor.Stat.Ino
-	switch info, err := donorRoot.Dir.Lstat(mv.Donor.Path); {
+	if why, err := p.occupied(ctx, donorRoot, mv); err != nil || why != "" {
+		return why, err
+	}
+	return p.unlike(ctx, root, mv)
+}
+
+// occupied says why the asset of a donor stays where it is: its file is there still, or
+// another that is no recorded one under another name. A program that keeps the original
+// under another name has put a changed file in its place.
+func (p *Pool) occupied(ctx context.Context, root *Root, mv *queue.Move) (string, error) {
+	info, err := root.Dir.Lstat(mv.Donor.Path)
+	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return "", nil
 	case err != nil:
 		return "the other path can't be looked at: " + err.Error(), nil
-	case info.Mode().IsRegular():
-		there := state.StatOf(info)
-		if there.Ino == mv.Donor.Stat.Ino || !strong && there.Size == mv.Stat.Size && there.MtimeNs == mv.Stat.MtimeNs {
-			return "the other file is there still", nil
-		}
+	case !info.Mode().IsRegular():
+		return "", nil
 	}
+	if stillThere(state.StatOf(info), mv.Donor, &mv.Stat) {
+		return "the other file is there still", nil
+	}
+	return p.replaced(ctx, queue.Place{RootID: mv.Donor.RootID, Path: mv.Donor.Path})
+}
+
+// stillThere reports whether what is at the path of a donor is taken for its file, when
+// another is seen elsewhere. By its inode alone a file is another one; that proves nothing
+// where identity is not proven, nor when the one that is seen elsewhere is another, too.
+func stillThere(there state.Stat, donor *state.File, elsewhere *state.Stat) bool {
+	if there.Size != donor.Stat.Size || there.MtimeNs != donor.Stat.MtimeNs {
+		return false
+	}
+	proven := elsewhere.Mount == 0 && donor.Stat.Mount == 0
+	return !proven || there.Ino == donor.Stat.Ino || elsewhere.Ino != donor.Stat.Ino
+}
+
+// replaced says that the file at a path is no recorded one that was moved there; "" when
+// it is.
+func (p *Pool) replaced(ctx context.Context, at queue.Place) (string, error) {
+	const another = "another file is in the place of the other one, whose asset stays there"
+	next, err := p.q.MoveTo(ctx, at)
+	if err != nil || next == nil {
+		return another, err
+	}
+	root := p.roots[at.RootID]
+	if root == nil {
+		return another, nil
+	}
+	why, err := p.unlike(ctx, root, next)
+	if err != nil || why != "" {
+		return another, err
+	}
+	return "", nil
+}
+
+// unlike says why a file is not shown to have the content of its donor; "" when it is.
+func (p *Pool) unlike(ctx context.Context, root *Root, mv *queue.Move) (string, error) {
 	file, err := root.open(mv.Path)
 	if err != nil {
 		return "it can't be opened: " + err.Error(), nil
 	}
 	defer file.Close()
-	st, err := statOf(file)
+	st, err := p.statOf(file)
 	if err != nil || !st.Same(mv.Stat) {
 		return "it is not as it was seen", nil
 	}
-	if !strong {
+	proof := state.Prove(mv.Donor.Content(), state.Content{Stat: st}, state.OtherPath)
+	if proof != state.NotCompared {
+		return unproven(proof), nil
+	}
+	if mv.Stat.Mount != 0 || mv.Stat.Ino != mv.Donor.Stat.Ino {
 		if first, err := p.q.MoveOf(ctx, mv.Donor.ID); err != nil || first == nil || first.JobID != mv.JobID {
 			return "another file is the other one under another name", err
 		}
 	}
-	known := !mv.Donor.Hash.IsZero()
-	if strong && (st.CtimeNs == mv.Donor.Stat.CtimeNs || !known) {
+	if p.mover.hasRead(mv) {
 		return "", nil
 	}
-	if !known {
-		return "the other one's content is not known", nil
-	}
-	// The inode's number may have been given to another file since.
 	sum, err := contentOf(ctx, file, st)
 	switch {
 	case ctx.Err() != nil:
 		return "", ctx.Err()
 	case err != nil:
 		return "it can't be read: " + err.Error(), nil
-	case sum != mv.Donor.Hash:
-		return "its content is another", nil
 	}
-	return "", nil
+	if proof = state.Prove(mv.Donor.Content(), contentRead(st, sum), state.OtherPath); proof == state.Equal {
+		p.mover.noteRead(mv)
+	}
+	return unproven(proof), nil
+}
+
+// unproven says that contents are not known to be equal; "" when they are.
+func unproven(p state.Proof) string {
+	if p == state.Equal {
+		return ""
+	}
+	return "its content is another, or not known to be equal"
+}
+
+// maxRead bounds the moves whose files are known to have been read.
+const maxRead = 100_000
+
+func (m *mover) noteRead(mv *queue.Move) {
+	if len(m.read) >= maxRead {
+		clear(m.read)
+	}
+	m.read[mv.JobID] = mv
+}
+
+// hasRead reports whether the file of a move was read and had the content of its donor.
+func (m *mover) hasRead(mv *queue.Move) bool {
+	r := m.read[mv.JobID]
+	return r != nil && r.Gen() == mv.Gen() && r.Stat == mv.Stat && r.Donor.ID == mv.Donor.ID && r.Donor.Hash == mv.Donor.Hash
 }
 
 // refused decides what follows a failed call of the management API about a

@@ -34,8 +34,13 @@ func (m *mover) moveTree(ctx context.Context, t *queue.Tree) (bool, error) {
 	if err := m.p.q.Tree(ctx, t); err != nil {
 		return false, err
 	}
-	if t.Records < leastTree || 2*t.Matched <= t.Records {
+	if t.Records < leastTree || 2*t.Alike <= t.Records {
 		return false, nil
+	}
+	if 2*t.Matched <= t.Records {
+		if n, err := m.readTree(ctx, t); err != nil || 2*n <= t.Records {
+			return false, err
+		}
 	}
 	if t.Ahead != 0 && !m.visiting[t.Ahead] {
 		if err := m.goAhead(ctx, t); err != nil {
@@ -74,7 +79,39 @@ func (m *mover) goAhead(ctx context.Context, t *queue.Tree) error {
 	return m.p.q.Tree(ctx, t)
 }
 
-// left reports whether none of the files is where the records have it.
+// readTree counts the files of a directory that are known to be those of the directory
+// before; where metadata does not prove that, they are read.
+func (m *mover) readTree(ctx context.Context, t *queue.Tree) (n int64, err error) {
+	root := m.p.roots[t.To.RootID]
+	if root == nil {
+		return 0, nil
+	}
+	for f, err := range m.p.q.FilesBelow(ctx, t.From) {
+		if err != nil {
+			return n, err
+		}
+		mv, err := m.p.q.MoveTo(ctx, queue.Place{RootID: t.To.RootID, Path: t.To.Path + strings.TrimPrefix(f.Path, t.From.Path)})
+		if err != nil {
+			return n, err
+		}
+		if mv == nil || mv.Donor.ID != f.ID {
+			continue
+		}
+		m.p.beat.Store(time.Now().UnixNano())
+		why, err := m.p.unlike(ctx, root, mv)
+		if err != nil {
+			return n, err
+		}
+		if why == "" {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// left reports whether none of the files is where the records have it. Other files may be
+// there: a directory that was moved as a whole takes its assets along also when another
+// one has been made in its place, unlike a single file.
 func (p *Pool) left(ctx context.Context, t *queue.Tree) bool {
 	root := p.roots[t.From.RootID]
 	if root == nil || root.away() {
@@ -88,10 +125,12 @@ func (p *Pool) left(ctx context.Context, t *queue.Tree) bool {
 			return false
 		}
 		info, err := root.Dir.Lstat(f.Path)
-		if err == nil && state.StatOf(info).Ino != f.Stat.Ino || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 			continue
 		}
-		return false
+		if err != nil || info.Mode().IsRegular() && stillThere(state.StatOf(info), f, &f.Stat) {
+			return false
+		}
 	}
 	return true
 }

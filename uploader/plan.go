@@ -94,7 +94,7 @@ func (p *Pool) planUpload(ctx context.Context, lib *planned, rootID int64, local
 		return false, err
 	}
 	step := Step{Do: StepUpload, RootID: rootID, Path: local, Remote: job.RemotePath, Size: job.Stat.Size, Files: 1}
-	file, st, err := open(root, job)
+	file, st, err := p.openFile(root, job)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotRegular) {
 		return false, nil // it went since the scan
 	}
@@ -106,12 +106,12 @@ func (p *Pool) planUpload(ctx context.Context, lib *planned, rootID int64, local
 	defer file.Close()
 	if job.Recorded {
 		step.Do = StepUpdate
-		if job.Size == st.Size {
+		if job.Size == st.Size && !job.Hash.IsZero() {
 			sum, err := contentOf(ctx, file, st)
 			if ctx.Err() != nil {
 				return false, ctx.Err()
 			}
-			if err == nil && (sum == job.Hash || job.Hash.IsZero() && job.MtimeNs == st.MtimeNs) {
+			if err == nil && state.Prove(job.Content(), contentRead(st, sum), state.SamePath) == state.Equal {
 				step.Do, step.Size = StepTouch, 0
 			}
 		}

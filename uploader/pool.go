@@ -104,6 +104,9 @@ type Options struct {
 	// Idle, when not nil, ends the pool once it is closed and no job of the roots
 	// waits: nobody will enqueue any more.
 	Idle <-chan struct{}
+	// Settle is how long a file must have been under its new name before its asset is
+	// moved, counted from when it was seen there.
+	Settle time.Duration
 	// Grace is how long uploads in flight may go on after ctx has ended.
 	Grace time.Duration
 	// Cut, when not nil, breaks uploads in flight off when it is closed.

@@ -2,6 +2,7 @@ package watcher
 
 import (
 	"path"
+	"time"
 
 	"iksync/queue"
 	"iksync/state"
@@ -11,11 +12,12 @@ import (
 type verdict int
 
 const (
-	inStep  verdict = iota // the record shows it as it is
-	waiting                // a job shows it as it is
-	failing                // the same, and the job has failed
-	held                   // the same, and the job is held
-	differs                // neither: queue it
+	inStep      verdict = iota // the record shows it as it is
+	waiting                    // a job shows it as it is
+	failing                    // the same, and the job has failed
+	held                       // the same, and the job is held
+	differs                    // neither: queue it
+	notCompared                // the record may show it: the file is queued to be read
 )
 
 // String says what was found.
@@ -29,6 +31,8 @@ func (v verdict) String() string {
 		return "has failed like that before"
 	case held:
 		return "can't be uploaded as it is"
+	case notCompared:
+		return "may be as recorded: queued to be compared"
 	}
 	return "differs from its record: queued"
 }
@@ -53,15 +57,24 @@ func compare(observed state.Stat, record, job *queue.Known, hold string) verdict
 		}
 		return waiting
 	}
-	if record != nil && record.Stat.Same(observed) {
+	if record == nil {
+		return differs
+	}
+	switch state.Prove(record.Content(), state.Content{Stat: observed}, state.SamePath) {
+	case state.Equal:
 		return inStep
+	case state.NotCompared:
+		if observed.Mount != 0 { // elsewhere another inode is another file, whose own may be under another name
+			return notCompared
+		}
 	}
 	return differs
 }
 
-// change makes the change of a file, whatever is recorded of it.
-func (o *Options) change(p string, st state.Stat, priority int) queue.Change {
-	c := queue.Change{RootID: o.Root.ID, Path: p, Stat: st, Priority: priority}
+// change makes the change of a file that has been seen to be so since a time, whatever is
+// recorded of it.
+func (o *Options) change(p string, st state.Stat, since time.Duration, priority int) queue.Change {
+	c := queue.Change{RootID: o.Root.ID, Path: p, Stat: st, SeenAt: since, Priority: priority}
 	c.HoldClass, c.Hold = o.Limits.Hold(path.Base(p), st.Size)
 	if c.Hold == "" {
 		remote, err := o.Remote(p)

@@ -37,6 +37,7 @@ func (w *Watcher) settleDue(ctx context.Context, now time.Time) error {
 	}
 	var batch []queue.Change
 	w.vacancy = vacancy{}
+	clear(w.trust)
 	for {
 		e := w.settling.dueEntry(now)
 		if e == nil || len(batch)+len(w.absent) >= settleBatch {
@@ -157,6 +158,11 @@ func (w *Watcher) look(e *unsettled, now time.Time) (queue.Change, bool) {
 		return queue.Change{}, false
 	}
 	st := state.StatOf(info)
+	if st.Mount, err = w.mountOf(e.path, st.Dev); err != nil {
+		w.log.Debug("can't be looked at; it is tried again", zap.String("path", e.path), zap.Error(err))
+		w.settling.putOff(e, now.Add(w.o.Poll))
+		return queue.Change{}, false
+	}
 	if !w.settling.settled(e, st, now) {
 		return queue.Change{}, false
 	}
@@ -170,7 +176,22 @@ func (w *Watcher) look(e *unsettled, now time.Time) (queue.Change, bool) {
 		}
 		return queue.Change{}, false
 	}
-	return w.o.change(e.path, st, eventPriority), true
+	// It has been quiet: the look before, or its change time, is as old as that.
+	return w.o.change(e.path, st, max(state.Uptime()-w.settling.quiet, 0), eventPriority), true
+}
+
+// mountOf returns Stat.Mount of the file at a path. It is asked for once for each device
+// and turn, since another file system may be mounted at any time.
+func (w *Watcher) mountOf(path string, dev uint64) (int64, error) {
+	t, ok := w.trust[dev]
+	if !ok {
+		var err error
+		if t, err = w.q.Mounts().At(w.onDisk(path)); err != nil {
+			return 0, err
+		}
+		w.trust[dev] = t
+	}
+	return t.Mount, nil
 }
 
 // later lets a path that is too young by the filters settle until it is not.
@@ -204,14 +225,18 @@ func (w *Watcher) enqueue(ctx context.Context, changes []queue.Change) error {
 	var present []string
 	var back []queue.Change // is queued if its record, which shows it as it is, has gone meanwhile
 	for i, c := range changes {
-		if record := known[i].Record; record != nil && record.Stat.Same(c.Stat) {
+		if record := known[i].Record; record != nil && state.Prove(record.Content(), state.Content{Stat: c.Stat}, state.SamePath) == state.Equal {
 			if record.Absent != state.Present {
 				present, back = append(present, c.Path), append(back, c)
 			}
 			c.Hold, c.HoldClass = "", ""
 		}
 		verdict := compare(c.Stat, known[i].Record, known[i].Job, c.Hold)
-		if verdict == differs {
+		switch verdict {
+		case differs:
+			differing = append(differing, c)
+		case notCompared:
+			c.Priority = queue.ComparePriority
 			differing = append(differing, c)
 		}
 		w.sightings.note(c.Path, "quiet; "+verdict.String(), time.Now())

@@ -27,6 +27,7 @@ type Report struct {
 	Waiting      int64 // with a job already, with their WaitingBytes
 	WaitingBytes int64
 	Failing      int64 // with a job that has failed
+	NotCompared  int64 // queued to be compared with their records: metadata does not prove that they are equal
 	Queued       int64 // new jobs, with their QueuedBytes
 	QueuedBytes  int64
 	Held         map[string]int64 // can't be uploaded as they are, by class
@@ -42,9 +43,9 @@ type Report struct {
 
 // tally is a Report that is being made.
 type tally struct {
-	dirs, files, bytes, inStep, waiting, waitingBytes, failing atomic.Int64
-	queued, queuedBytes, gone, problems, renamed               atomic.Int64
-	completed                                                  atomic.Bool
+	dirs, files, bytes, inStep, waiting, waitingBytes, failing, notCompared atomic.Int64
+	queued, queuedBytes, gone, problems, renamed                            atomic.Int64
+	completed                                                               atomic.Bool
 
 	mu      sync.Mutex
 	held    map[string]int64
@@ -93,7 +94,7 @@ func (t *tally) report() Report {
 	defer t.mu.Unlock()
 	return Report{
 		Dirs: t.dirs.Load(), Files: t.files.Load(), Bytes: t.bytes.Load(),
-		InStep: t.inStep.Load(), Waiting: t.waiting.Load(), WaitingBytes: t.waitingBytes.Load(), Failing: t.failing.Load(),
+		InStep: t.inStep.Load(), Waiting: t.waiting.Load(), WaitingBytes: t.waitingBytes.Load(), Failing: t.failing.Load(), NotCompared: t.notCompared.Load(),
 		Queued: t.queued.Load(), QueuedBytes: t.queuedBytes.Load(),
 		Held: maps.Clone(t.held), Skipped: maps.Clone(t.skipped), Gone: t.gone.Load(),
 		Problems: t.problems.Load(), Problem: append([]Problem(nil), t.problem...),

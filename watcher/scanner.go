@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -70,6 +71,7 @@ type Scanner struct {
 	path    []byte   // of the entry that is looked at
 	above   []fileID // the directories above, against loops through symlinks
 	start   time.Time
+	trust   map[uint64]state.Trust // what is proven of files, by device
 
 	batch     []queue.Change
 	batchSize int
@@ -99,7 +101,7 @@ type fileID struct{ dev, ino uint64 }
 
 // NewScanner returns a scanner that queues what differs to q.
 func NewScanner(q *queue.Queue, o Options) *Scanner {
-	return &Scanner{o: o, q: q, tally: newTally()}
+	return &Scanner{o: o, q: q, tally: newTally(), trust: make(map[uint64]state.Trust)}
 }
 
 // Report returns what the scan has found so far; it may be called while Run runs.
@@ -203,6 +205,9 @@ func (s *Scanner) walk(ctx context.Context, d *dir, scope filter.Scope) error {
 		return err
 	}
 	self, err := d.self()
+	if err == nil {
+		_, err = s.mountOf(self.stat.Dev, func() (state.Trust, error) { return d.trust(s.q.Mounts()) })
+	}
 	if err != nil {
 		return s.keep(ctx, err)
 	}
@@ -350,7 +355,28 @@ func (s *Scanner) entry(ctx context.Context, d *dir, e *entry, scope filter.Scop
 		}
 		return nil
 	}
+	info.stat.Mount, err = s.mountOf(info.stat.Dev, func() (state.Trust, error) {
+		return s.q.Mounts().At(filepath.Join(s.o.Root.Path, string(s.path))) // a file that is mounted, or behind a symlink
+	})
+	if err != nil {
+		s.tally.fault(string(s.path), err)
+		_, _, err := s.meet(ctx)
+		return err
+	}
 	return s.file(ctx, e.name, info.stat)
+}
+
+// mountOf returns Stat.Mount of files on a device.
+func (s *Scanner) mountOf(dev uint64, ask func() (state.Trust, error)) (int64, error) {
+	t, ok := s.trust[dev]
+	if !ok {
+		var err error
+		if t, err = ask(); err != nil {
+			return 0, err
+		}
+		s.trust[dev] = t
+	}
+	return t.Mount, nil
 }
 
 func (s *Scanner) stat(d *dir, e *entry) (fileInfo, error) {
@@ -376,7 +402,7 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 	}
 	s.tally.files.Add(1)
 	s.tally.bytes.Add(st.Size)
-	recorded := record != nil && record.Stat.Same(st)
+	recorded := record != nil && state.Prove(record.Content(), state.Content{Stat: st}, state.SamePath) == state.Equal
 	if recorded && job != nil && job.State == queue.Held {
 		s.settled = append(s.settled, string(s.path)) // it was empty for a while, say
 		job = nil
@@ -397,7 +423,7 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 		s.tally.inStep.Add(1)
 		if record.Absent != state.Present {
 			s.present = append(s.present, string(s.path))
-			return s.emit(ctx, s.o.change(string(s.path), st, s.o.Priority))
+			return s.emit(ctx, s.o.change(string(s.path), st, st.SeenSince(time.Now()), s.o.Priority))
 		}
 	case waiting:
 		s.tally.waiting.Add(1)
@@ -409,6 +435,9 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 			class = queue.ClassIgnored
 		}
 		s.tally.hold(class)
+	case notCompared:
+		s.tally.notCompared.Add(1)
+		return s.emit(ctx, s.o.change(string(s.path), st, st.SeenSince(time.Now()), queue.ComparePriority))
 	case differs:
 		if s.o.Unsettled != nil && s.o.Unsettled(string(s.path), st) {
 			s.tally.waiting.Add(1)
@@ -419,8 +448,9 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 		}
 		change := queue.Change{
 			RootID: s.o.Root.ID, Path: string(s.path), Stat: st, Remote: remote, Hold: reason, HoldClass: class, Priority: s.o.Priority,
+			SeenAt: st.SeenSince(time.Now()),
 		}
-		if record != nil && record.Stat.Ino != st.Ino && len(s.displaced) < maxDisplaced {
+		if record != nil && st.Mount == 0 && record.Stat.Ino != st.Ino && len(s.displaced) < maxDisplaced {
 			// Another file is in the place of the recorded one, which may be under another name
 			// by now. Its asset must not become that of this file before that is known.
 			s.displaced = append(s.displaced, change)

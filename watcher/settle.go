@@ -90,13 +90,13 @@ func (s *settling) drop(e *unsettled) {
 // settled decides about an entry that was quiet, from a look at it now: true
 // when its content stands still. If not, it is put off.
 //
-// The kernel sets ctime at every write, and no program can set it back: a file
-// whose ctime is old enough has not been written since. Where clocks differ (a
-// network file system) two looks that agree must do.
+// Where identity is proven the kernel sets ctime at every write, and no program can set
+// it back: a file whose ctime is old enough has not been written since. Elsewhere, and
+// where clocks differ, two looks that agree must do.
 func (s *settling) settled(e *unsettled, st state.Stat, now time.Time) bool {
 	age := now.Sub(time.Unix(0, st.CtimeNs))
-	same := e.seen && e.stat.Size == st.Size && e.stat.MtimeNs == st.MtimeNs && e.stat.Ino == st.Ino
-	if st.CtimeNs > 0 && age >= s.quiet && age < 1<<62 && !e.grewSince(st) || same {
+	same := e.seen && e.stat.Size == st.Size && e.stat.MtimeNs == st.MtimeNs && (e.stat.Ino == st.Ino || st.Mount != 0)
+	if st.Mount == 0 && st.CtimeNs > 0 && age >= s.quiet && age < 1<<62 && !e.grewSince(st) || same {
 		return true
 	}
 	e.grew = e.grew || e.seen && e.stat.Size != st.Size

@@ -326,7 +326,7 @@ func (b *backfill) sync(ctx context.Context, cfg *config.Config, client *imageki
 }
 
 func (b *backfill) poolOptions(cfg *config.Config, client *imagekit.Client, roots []openRoot, w *work, idle <-chan struct{}, log *zap.Logger) uploader.Options {
-	o := uploader.Options{Client: client, Workers: cfg.Workers, MaxAttempts: maxAttempts, Idle: idle, Grace: grace, Log: log,
+	o := uploader.Options{Client: client, Workers: cfg.Workers, MaxAttempts: maxAttempts, Idle: idle, Settle: cfg.Settle, Grace: grace, Log: log,
 		Probe: cfg.Probe, Bandwidth: uploader.NewBandwidth(cfg.Bandwidth)}
 	for i := range roots {
 		root := roots[i].uploadRoot(cfg.Limits)
