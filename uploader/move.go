@@ -96,7 +96,7 @@ func (m *mover) relabel(ctx context.Context, moves ...*queue.Move) error {
 // first can't be done: then that is seen to.
 func (m *mover) chain(ctx context.Context, mv *queue.Move) (chain []*queue.Move, cycle bool, err error) {
 	for {
-		if ok, err := m.confirm(ctx, mv); err != nil || !ok {
+		if ok, err := m.confirm(ctx, mv, m.p.notMoved); err != nil || !ok {
 			return nil, false, err
 		}
 		chain = append(chain, mv)

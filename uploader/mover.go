@@ -51,11 +51,12 @@ type mover struct {
 	until      time.Time        // it is not asked before
 	// read are the files that were read and found to be their donors', by job; of which
 	// generation of it.
-	read map[int64]*queue.Move
+	read    map[int64]*queue.Move
+	leaving map[int64]bool // jobs that wait in moveAway
 }
 
 func newMover(p *Pool) *mover {
-	return &mover{p: p, wake: make(chan struct{}, 1), visiting: make(map[int64]bool), braked: make(map[int64]string), was: make(map[int64]string), read: make(map[int64]*queue.Move)}
+	return &mover{p: p, wake: make(chan struct{}, 1), visiting: make(map[int64]bool), braked: make(map[int64]string), was: make(map[int64]string), read: make(map[int64]*queue.Move), leaving: make(map[int64]bool)}
 }
 
 // poke lets the mover look again.
@@ -221,7 +222,7 @@ func (p *Pool) young(mv *queue.Move) time.Duration {
 
 // decide finds out whether a file was moved together with its directory.
 func (m *mover) decide(ctx context.Context, mv *queue.Move) error {
-	if ok, err := m.confirm(ctx, mv); err != nil || !ok {
+	if ok, err := m.confirm(ctx, mv, m.p.notAlike); err != nil || !ok {
 		return err
 	}
 	m.visiting[mv.Donor.ID] = true
@@ -256,9 +257,10 @@ func trees(mv *queue.Move) []queue.Tree {
 	return all
 }
 
-// confirm looks on the disk whether a move is one. If not it is made an upload.
-func (m *mover) confirm(ctx context.Context, mv *queue.Move) (bool, error) {
-	why, err := m.p.notMoved(ctx, mv)
+// confirm looks on the disk whether a move is one, as a check says. If not it is made an
+// upload.
+func (m *mover) confirm(ctx context.Context, mv *queue.Move, check func(context.Context, *queue.Move) (string, error)) (bool, error) {
+	why, err := check(ctx, mv)
 	if err != nil {
 		if ctx.Err() != nil {
 			return false, err
@@ -272,12 +274,44 @@ func (m *mover) confirm(ctx context.Context, mv *queue.Move) (bool, error) {
 	if !m.p.calm() { // the scan that is going on may tell more of it
 		return false, m.p.q.PutOff(ctx, mv, queue.Failure{Free: true, NotBefore: time.Now().Add(stepAside)})
 	}
+	if waits, err := m.moveAway(ctx, mv); err != nil || waits {
+		return false, err
+	}
 	m.p.o.Log.Debug("uploaded and not moved", zap.String("path", mv.Path), zap.String("like", mv.Donor.Path), zap.String("why", why))
 	return false, m.p.q.ToUpload(ctx, mv)
 }
 
-// notMoved says why a file is not the donor's under another name; "" when it is.
+// moveAway sees to the move of the asset at the path of a file that is about to be
+// uploaded: while this file is known as a recorded one, it does not keep that asset. It is
+// false when there is no such move.
+func (m *mover) moveAway(ctx context.Context, mv *queue.Move) (bool, error) {
+	occupant, err := m.p.db.FileAt(ctx, mv.RootID, mv.Path)
+	if err != nil || occupant == nil {
+		return false, err
+	}
+	next, err := m.p.q.MoveOf(ctx, occupant.ID)
+	if err != nil || next == nil || next.JobID == mv.JobID || m.leaving[next.JobID] {
+		return false, err
+	}
+	if next.NotBefore.After(time.Now()) {
+		return true, m.p.q.PutOff(ctx, mv, queue.Failure{Free: true, NotBefore: next.NotBefore})
+	}
+	m.leaving[mv.JobID] = true // files that go round do not wait for each other
+	defer delete(m.leaving, mv.JobID)
+	return true, m.move(ctx, next)
+}
+
+// notMoved says why a file is not the donor's under another name, or why the donor's asset
+// stays where it is; "" when it follows the file.
 func (p *Pool) notMoved(ctx context.Context, mv *queue.Move) (string, error) {
+	if why, err := p.notAlike(ctx, mv); err != nil || why != "" {
+		return why, err
+	}
+	return p.occupied(ctx, p.roots[mv.Donor.RootID], mv)
+}
+
+// notAlike says why a file is not shown to have the content of its donor; "" when it is.
+func (p *Pool) notAlike(ctx context.Context, mv *queue.Move) (string, error) {
 	root, donorRoot := p.roots[mv.RootID], p.roots[mv.Donor.RootID]
 	if root == nil || donorRoot == nil {
 		return "the other file's root is not configured", nil
@@ -286,9 +320,6 @@ func (p *Pool) notMoved(ctx context.Context, mv *queue.Move) (string, error) {
 		if r.away() {
 			return "", fmt.Errorf("root %s is not there", r.Dir.Name())
 		}
-	}
-	if why, err := p.occupied(ctx, donorRoot, mv); err != nil || why != "" {
-		return why, err
 	}
 	return p.unlike(ctx, root, mv)
 }

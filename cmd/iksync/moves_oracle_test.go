@@ -172,7 +172,10 @@ type expectation struct {
 // several names (hard links); one that was touched or edited as it was moved; one
 // that only looks like a deleted one (a copy with its time, restored elsewhere);
 // one whose content is recorded at its path, but as that of a file that was moved
-// away; one in whose place a file of the same content is, which keeps the fileId.
+// away; one in whose place a file of the same content is, which keeps the fileId; one in
+// whose place a file is that was not recorded: the asset stays at its path then, as a
+// program that keeps the original under another name wants it (a directory that was moved
+// as a whole takes its assets along).
 func expect(before *recorded, disk map[string]onDisk) *expectation {
 	e := &expectation{ids: make(map[string]string), why: make(map[string]string)}
 	donors := make(map[string]string) // by where the file is
@@ -227,7 +230,10 @@ func expect(before *recorded, disk map[string]onDisk) *expectation {
 			continue
 		}
 		own := before.files[at]
+		_, replaced := disk[donors[at]]
 		switch {
+		case pure(at, nil) && replaced && donors[donors[at]] == "":
+			e.bytes += d.size
 		case pure(at, nil) && before.inFlight(at):
 			// It was being sent as the process was killed, so there is something at its
 			// place perhaps, which gets a version.
