@@ -11,11 +11,13 @@ import (
 type Backlog struct {
 	Depth
 	Oldest time.Time // when the oldest of them was made; the zero time when there is none
+	// NotCompared counts those that are very likely as recorded, which reading will show.
+	NotCompared int64
 }
 
 // Backlogs counts what is to be done, by root. It reads every job.
 func (q *Queue) Backlogs(ctx context.Context) (map[int64]Backlog, error) {
-	rows, err := q.db.Query(ctx, `SELECT root_id, count(*), sum(size), min(created_at) FROM jobs WHERE state = 0 GROUP BY root_id`)
+	rows, err := q.db.Query(ctx, `SELECT root_id, count(*), sum(size), min(created_at), sum(priority < 0) FROM jobs WHERE state = 0 GROUP BY root_id`)
 	if err != nil {
 		return nil, fmt.Errorf("count what is to be done: %w", err)
 	}
@@ -24,7 +26,7 @@ func (q *Queue) Backlogs(ctx context.Context) (map[int64]Backlog, error) {
 	for rows.Next() {
 		var id, oldest int64
 		var b Backlog
-		if err := rows.Scan(&id, &b.Jobs, &b.Bytes, &oldest); err != nil {
+		if err := rows.Scan(&id, &b.Jobs, &b.Bytes, &oldest, &b.NotCompared); err != nil {
 			return nil, fmt.Errorf("count what is to be done: %w", err)
 		}
 		b.Oldest = time.UnixMilli(oldest)

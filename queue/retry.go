@@ -18,11 +18,14 @@ type Selection struct {
 	Roots   []int64
 	Path    string   // that path and what is below it; "" is all of the roots
 	Classes []string // of the last error; none is any
+	// Automatic leaves out what only a person may send: see [ClassAltered].
+	Automatic bool
 }
 
-// selected wants the six arguments of [Selection.args], and as the seventh the time.
+// selected wants the arguments of [Selection.args].
 const selected = ` root_id IN (SELECT value FROM json_each(?1)) AND (?2 = x'' OR path = ?2 OR path > ?3 AND path < ?4)
-	AND (?5 OR class IN (SELECT value FROM json_each(?6))) AND (state = 2 OR state = 0 AND leased = 0 AND (class <> '' OR not_before > ?7))`
+	AND (?5 OR class IN (SELECT value FROM json_each(?6))) AND (state = 2 OR state = 0 AND leased = 0 AND (class <> '' OR not_before > ?7))
+	AND NOT (?8 AND class = '` + ClassAltered + `')`
 
 func (s *Selection) args(now time.Time) ([]any, error) {
 	roots, err := json.Marshal(s.Roots)
@@ -33,7 +36,7 @@ func (s *Selection) args(now time.Time) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []any{string(roots), []byte(s.Path), []byte(s.Path + "/"), []byte(s.Path + "0"), len(s.Classes) == 0, string(classes), now.UnixMilli()}, nil
+	return []any{string(roots), []byte(s.Path), []byte(s.Path + "/"), []byte(s.Path + "0"), len(s.Classes) == 0, string(classes), now.UnixMilli(), s.Automatic}, nil
 }
 
 // Retry makes the failing jobs that are selected ready at once, with no attempts

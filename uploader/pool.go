@@ -104,6 +104,11 @@ type Options struct {
 	// Idle, when not nil, ends the pool once it is closed and no job of the roots
 	// waits: nobody will enqueue any more.
 	Idle <-chan struct{}
+	// Rehash is within what time every recorded file is read again; 0 is never. It is
+	// ignored with Idle.
+	Rehash time.Duration
+	// LowPriority, when not nil, runs a function that reads files with the lowest priority.
+	LowPriority func(func() error) error
 	// Settle is how long a file must have been under its new name before its asset is
 	// moved, counted from when it was seen there.
 	Settle time.Duration
@@ -245,6 +250,17 @@ func (p *Pool) Run(ctx context.Context) error {
 	moves, endMoves := context.WithCancel(work)
 	var moving sync.WaitGroup
 	moving.Go(func() { p.mover.run(moves) })
+
+	for _, r := range p.roots {
+		if p.o.Rehash <= 0 || p.o.Idle != nil {
+			break
+		}
+		moving.Go(func() {
+			if err := p.rehash(moves, r); err != nil && moves.Err() == nil {
+				p.fail(err)
+			}
+		})
+	}
 
 	p.dispatch(ctx, jobs)
 	endMoves()

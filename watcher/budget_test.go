@@ -44,7 +44,7 @@ func TestAPauseEndsWithTheContext(t *testing.T) {
 
 func TestLowPriorityRunsTheFunctionAndReturnsItsError(t *testing.T) {
 	want := errors.New("its own")
-	if err := lowPriority(func() error { return want }); !errors.Is(err, want) {
+	if err := LowPriority(func() error { return want }); !errors.Is(err, want) {
 		t.Errorf("returned %v", err)
 	}
 }

@@ -308,7 +308,7 @@ func (w *Watcher) scanOnce(ctx context.Context) error {
 	w.scanning.Store(s)
 	run := s.Run
 	if spare.limited {
-		run = func(ctx context.Context) error { return lowPriority(func() error { return s.Run(ctx) }) }
+		run = func(ctx context.Context) error { return LowPriority(func() error { return s.Run(ctx) }) }
 	}
 	err := run(ctx)
 	report := s.Report()

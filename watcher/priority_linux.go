@@ -12,9 +12,9 @@ const (
 	ioprioIdle       = 3 << 13
 )
 
-// lowPriority runs f on a thread whose reads come after everybody else's. Where
+// LowPriority runs f on a thread whose reads come after everybody else's. Where
 // that is not allowed f runs all the same.
-func lowPriority(f func() error) error {
+func LowPriority(f func() error) error {
 	runtime.LockOSThread()
 	before, _, errno := unix.Syscall(unix.SYS_IOPRIO_GET, ioprioWhoProcess, 0, 0)
 	if errno != 0 {

@@ -2,5 +2,5 @@
 
 package watcher
 
-// lowPriority runs f; other systems have no such priority for a thread.
-func lowPriority(f func() error) error { return f() }
+// LowPriority runs f; other systems have no such priority for a thread.
+func LowPriority(f func() error) error { return f() }

@@ -79,7 +79,7 @@ func (o *operator) backfill(ctx context.Context, roots []int64) (map[int64]int64
 			return nil, fmt.Errorf("the daemon does not have that root (number %d) at present", id)
 		}
 	}
-	if _, err := o.d.q.Retry(ctx, queue.Selection{Roots: roots}); err != nil {
+	if _, err := o.d.q.Retry(ctx, queue.Selection{Roots: roots, Automatic: true}); err != nil {
 		return nil, err
 	}
 	for i, w := range g.watchers {

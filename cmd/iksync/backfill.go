@@ -288,7 +288,7 @@ func (b *backfill) sync(ctx context.Context, cfg *config.Config, client *imageki
 	if _, err := q.Recover(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := q.Retry(ctx, queue.Selection{Roots: ids}); err != nil {
+	if _, err := q.Retry(ctx, queue.Selection{Roots: ids, Automatic: true}); err != nil {
 		return nil, err
 	}
 	depths, err := q.Depths(ctx, ids)

@@ -86,7 +86,7 @@ func (d *daemon) start(cfg *config.Config) (_ *generation, err error) {
 		return nil, err
 	}
 	g.cancel = cancel
-	o := uploader.Options{Client: client, Workers: cfg.Workers, Settle: cfg.Settle, Grace: 24 * time.Hour, Cut: d.cut, Log: d.log, Probe: cfg.Probe, Bandwidth: d.bandwidth, Durations: d.took, Outbox: d.outbox}
+	o := uploader.Options{Client: client, Workers: cfg.Workers, Settle: cfg.Settle, Rehash: cfg.Rehash, LowPriority: watcher.LowPriority, Grace: 24 * time.Hour, Cut: d.cut, Log: d.log, Probe: cfg.Probe, Bandwidth: d.bandwidth, Durations: d.took, Outbox: d.outbox}
 	for i := range g.roots {
 		r := &g.roots[i]
 		options := r.scanOptions(cfg.Limits)

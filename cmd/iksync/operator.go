@@ -345,7 +345,7 @@ func (o *operator) root(ctx context.Context, g *generation, i int, backlogs map[
 		r.Skipped = map[string]int64{}
 	}
 	if b, ok := backlogs[r.ID]; ok {
-		r.Backlog, r.BacklogBytes, r.Oldest = b.Jobs, b.Bytes, b.Oldest
+		r.Backlog, r.BacklogBytes, r.Oldest, r.NotCompared = b.Jobs, b.Bytes, b.Oldest, b.NotCompared
 	}
 	failing := int64(0)
 	if c, ok := classes[r.ID]; ok {
@@ -413,7 +413,7 @@ func offline(ctx context.Context, db *state.DB, q *queue.Queue) (*control.Status
 	for _, root := range roots {
 		r := control.RootStatus{ID: root.ID, Path: display(root.Path), Folder: root.Folder, State: control.NotRunning, Failing: map[string]int64{}, Held: map[string]int64{}, Skipped: map[string]int64{}}
 		if b, ok := backlogs[root.ID]; ok {
-			r.Backlog, r.BacklogBytes, r.Oldest = b.Jobs, b.Bytes, b.Oldest
+			r.Backlog, r.BacklogBytes, r.Oldest, r.NotCompared = b.Jobs, b.Bytes, b.Oldest, b.NotCompared
 		}
 		if c, ok := classes[root.ID]; ok {
 			r.Failing, r.Held, r.Again = c.Failing, c.Held, c.Again

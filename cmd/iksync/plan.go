@@ -126,7 +126,7 @@ func (p *plan) run(ctx context.Context, args []string) (err error) {
 // make makes the plan on a copy of the state file.
 func (p *plan) make(ctx context.Context, cfg *config.Config, db *state.DB, q *queue.Queue, roots []openRoot, client *imagekit.Client) error {
 	ids := rootIDs(roots)
-	if _, err := q.Retry(ctx, queue.Selection{Roots: ids}); err != nil {
+	if _, err := q.Retry(ctx, queue.Selection{Roots: ids, Automatic: true}); err != nil {
 		return err
 	}
 	o := uploader.Options{Log: zap.NewNop()}

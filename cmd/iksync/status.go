@@ -157,6 +157,9 @@ func printStatus(w io.Writer, s *control.Status) error {
 			if r.Settling > 0 {
 				todo += fmt.Sprintf("; %s settling", humanize.Comma(r.Settling))
 			}
+			if r.NotCompared > 0 {
+				todo += fmt.Sprintf("; %s of them not compared: metadata does not prove that they are as recorded", humanize.Comma(r.NotCompared))
+			}
 			line("to do", "%s", todo)
 		}
 		if len(r.Failing) > 0 {

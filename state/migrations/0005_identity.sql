@@ -14,3 +14,12 @@ ALTER TABLE jobs ADD COLUMN seen_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE files ADD COLUMN unproven INTEGER NOT NULL DEFAULT 0;
 UPDATE files SET unproven = 1 WHERE hash = zeroblob(16) AND mtime_ns <> -9223372036854775807 - 1;
 CREATE INDEX files_unproven ON files (root_id) WHERE unproven <> 0;
+
+-- How far the pass has come that reads every file of a root again.
+CREATE TABLE rehash (
+    root_id  INTEGER PRIMARY KEY REFERENCES roots (id),
+    after    BLOB    NOT NULL, -- files up to this path have been read
+    began_at INTEGER NOT NULL,
+    read     INTEGER NOT NULL, -- files that were read, by this pass
+    ended_at INTEGER           -- NULL while it goes on
+) STRICT;

@@ -36,6 +36,7 @@ type Config struct {
 	MaxWatches    int           // directories watched per root; 0 is what the system allows
 	Stall         time.Duration // an upload that moves no byte for so long is cut
 	ShutdownGrace time.Duration // for uploads in flight
+	Rehash        time.Duration // within which every file is read again; 0 is never
 	Probe         time.Duration // between tries while the account or the key is refused
 
 	Bandwidth uploader.Rates // of all uploads together
@@ -190,6 +191,7 @@ type document struct {
 	MaxWatches     int            `yaml:"max_watches"`
 	Stall          string         `yaml:"stall"`
 	ShutdownGrace  string         `yaml:"shutdown_grace"`
+	Rehash         string         `yaml:"rehash"`
 	Probe          string         `yaml:"probe"`
 	Bandwidth      string         `yaml:"bandwidth"`
 	HTTP           string         `yaml:"http"`
@@ -259,6 +261,7 @@ func (c *Config) Diff(other *Config) []string {
 	note("max_watches", c.MaxWatches, other.MaxWatches)
 	note("stall", c.Stall, other.Stall)
 	note("shutdown_grace", c.ShutdownGrace, other.ShutdownGrace)
+	note("rehash", c.Rehash, other.Rehash)
 	note("probe", c.Probe, other.Probe)
 	note("http", c.Page, other.Page)
 	if c.Heartbeat != other.Heartbeat { // its URL is not to be shown

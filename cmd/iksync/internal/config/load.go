@@ -245,6 +245,9 @@ func (c *checker) check(doc *document) *Config {
 	} {
 		*t.dst = c.duration("$."+t.key, t.value, t.def, t.least)
 	}
+	if doc.Rehash != "off" {
+		cfg.Rehash = c.duration("$.rehash", doc.Rehash, 0, leastRehash)
+	}
 	cfg.Page, cfg.Heartbeat, cfg.Hooks = c.page(doc), c.heartbeat(doc), c.hooks(doc)
 	cfg.Bandwidth = c.bandwidth("$.bandwidth", doc.Bandwidth)
 	c.overridable(cfg)
@@ -259,6 +262,9 @@ func (c *checker) check(doc *document) *Config {
 	c.overlaps(cfg)
 	return cfg
 }
+
+// leastRehash is the shortest period in which all files are read again.
+const leastRehash = time.Hour
 
 // overridable checks what flags may say in a configuration's place.
 func (c *checker) overridable(cfg *Config) {

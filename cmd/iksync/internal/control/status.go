@@ -48,6 +48,7 @@ type RootStatus struct {
 	Backlog      int64     `json:"backlog"` // files that are to be sent, moved or looked at
 	BacklogBytes int64     `json:"backlog_bytes"`
 	Oldest       time.Time `json:"oldest_pending,omitzero"` // since when the oldest of them waits
+	NotCompared  int64     `json:"not_compared"`            // of the backlog those that are read to be compared with their records
 	Settling     int64     `json:"settling"`
 
 	Failing map[string]int64 `json:"failing"`  // files by class
