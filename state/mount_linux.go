@@ -38,6 +38,19 @@ var otherTypes = map[int64]string{
 
 // Of tells what the file system proves that an open file or directory is on.
 func (m *Mounts) Of(fd int) (Trust, error) {
+	t, err := trustOf(fd)
+	if err != nil || t.Proven() {
+		return t, err
+	}
+	key, err := m.key(fd)
+	if err == nil {
+		t.Mount, err = m.number(key)
+	}
+	return t, err
+}
+
+// trustOf is Mounts.Of without the number of the mount.
+func trustOf(fd int) (Trust, error) {
 	var fs unix.Statfs_t
 	if err := ignoringEINTR(func() error { return unix.Fstatfs(fd, &fs) }); err != nil {
 		return Trust{}, os.NewSyscallError("fstatfs", err)
@@ -47,13 +60,13 @@ func (m *Mounts) Of(fd int) (Trust, error) {
 		if givesHandles(fd) {
 			return Trust{Kind: kind, Why: "a file on " + kind + " keeps its inode number, and programs can't set its change time"}, nil
 		}
-		return m.unproven(fd, kind, "the file system gives no lasting file handles")
+		return Trust{Mount: unnumbered, Kind: kind, Why: "the file system gives no lasting file handles"}, nil
 	}
 	kind := otherTypes[magic]
 	if kind == "" {
 		kind = fmt.Sprintf("type 0x%x", magic)
 	}
-	return m.unproven(fd, kind, "inode numbers and change times on "+kind+" do not prove which file it is")
+	return Trust{Mount: unnumbered, Kind: kind, Why: "inode numbers and change times on " + kind + " do not prove which file it is"}, nil
 }
 
 // At is Of for what is at a path.
@@ -66,13 +79,14 @@ func (m *Mounts) At(path string) (Trust, error) {
 	return m.Of(fd)
 }
 
-func (m *Mounts) unproven(fd int, kind, why string) (Trust, error) {
-	key, err := m.key(fd)
+// TrustAt is [Mounts.At] without a state file: Trust.Mount tells no mount from another.
+func TrustAt(path string) (Trust, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return Trust{}, err
+		return Trust{}, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	n, err := m.number(key)
-	return Trust{Mount: n, Kind: kind, Why: why}, err
+	defer unix.Close(fd)
+	return trustOf(fd)
 }
 
 // givesHandles reports whether the file system has handles for its files that outlast a

@@ -4,9 +4,15 @@ package state
 
 // Of tells what the file system proves that an open file or directory is on. Here no
 // file system is known to prove identity.
-func (m *Mounts) Of(int) (Trust, error) {
-	n, err := m.number(m.process)
-	return Trust{Mount: n, Kind: "unknown", Why: "what file systems prove is known on Linux only"}, err
+func (m *Mounts) Of(int) (t Trust, err error) {
+	t, _ = TrustAt("")
+	t.Mount, err = m.number(m.process)
+	return t, err
+}
+
+// TrustAt is [Mounts.At] without a state file: Trust.Mount tells no mount from another.
+func TrustAt(string) (Trust, error) {
+	return Trust{Mount: unnumbered, Kind: "unknown", Why: "what file systems prove is known on Linux only"}, nil
 }
 
 // At is Of for what is at a path.

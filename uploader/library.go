@@ -87,7 +87,11 @@ func (p *planned) Details(ctx context.Context, fileID string) (*imagekit.Asset, 
 		at = p.target + strings.TrimPrefix(at, p.source)
 	}
 	url, thumbnail := movedURLs(f, at)
-	return &imagekit.Asset{FileID: fileID, VersionID: f.VersionID, Name: path.Base(at), FilePath: at, Size: f.Stat.Size, URL: url, ThumbnailURL: thumbnail, Raw: f.Response}, nil
+	answer := f.Response
+	if len(answer) == 0 { // its upload is planned, too
+		answer = []byte("{}")
+	}
+	return &imagekit.Asset{FileID: fileID, VersionID: f.VersionID, Name: path.Base(at), FilePath: at, Size: f.Stat.Size, URL: url, ThumbnailURL: thumbnail, Raw: answer}, nil
 }
 
 // List gives one entry of a folder that has any.

@@ -81,6 +81,9 @@ func (e *examination) roots(ctx context.Context, cfg *config.Config) (files int6
 		} else {
 			e.ok("root", "%s -> %s", r.Path, r.Folder)
 		}
+		if trust, err := state.TrustAt(r.Path); err == nil {
+			e.note("identity", "%s: %s", r.Path, trusted(trust))
+		}
 		e.forService(counting, r.Path)
 		if kind := watcher.NetworkFileSystem(r.Path); kind != "" {
 			e.note("watches", "%s is on a file system of type %s, which does not announce what others change: it is scanned every %s", r.Path, kind, cfg.Poll)
@@ -97,6 +100,14 @@ func (e *examination) roots(ctx context.Context, cfg *config.Config) (files int6
 		e.watches(all, limit, cfg.Poll)
 	}
 	return files
+}
+
+// trusted says what is inferred from the metadata of files.
+func trusted(t state.Trust) string {
+	if t.Proven() {
+		return "renames are recognized without reading the files (" + t.Why + ")"
+	}
+	return "files are read before they are taken for unchanged under another inode number, or for renamed (" + t.Why + ")"
 }
 
 // forService looks whether the service whose configuration it is can read a root.

@@ -144,7 +144,14 @@ func (t *teller) disk(s *control.Story, at string, h *queue.History) (seen sight
 		return seen
 	}
 	st := state.StatOf(info)
-	s.Disk = &control.Disk{Size: st.Size, ModifiedAt: info.ModTime(), Changed: h.Record != nil && !h.Record.Stat.Same(st)}
+	s.Disk = &control.Disk{Size: st.Size, ModifiedAt: info.ModTime()}
+	if trust, err := t.q.Mounts().At(filepath.Join(t.root.Path, filepath.FromSlash(at))); err == nil {
+		st.Mount, s.Identity = trust.Mount, trusted(trust)
+	}
+	if h.Record != nil {
+		proof := state.Prove(h.Record.Content(), state.Content{Stat: st}, state.SamePath)
+		s.Disk.Changed, s.Disk.Proof = proof != state.Equal, proof.String()
+	}
 	seen.size, seen.mtime = st.Size, info.ModTime()
 	return seen
 }

@@ -102,10 +102,15 @@ func (r *request) printStory(s *control.Story) error {
 	switch {
 	case s.Disk == nil:
 		line("disk", "%s", s.DiskWhy)
+	case s.Disk.Proof == state.NotCompared.String():
+		line("disk", "%s, modified %s: perhaps as recorded, not compared", size(s.Disk.Size), timestamp(s.Disk.ModifiedAt))
 	case s.Disk.Changed:
 		line("disk", "%s, modified %s: not as recorded", size(s.Disk.Size), timestamp(s.Disk.ModifiedAt))
 	default:
 		line("disk", "%s, modified %s", size(s.Disk.Size), timestamp(s.Disk.ModifiedAt))
+	}
+	if s.Identity != "" {
+		line("identity", "%s", s.Identity)
 	}
 	if s.Filter.Why != "" {
 		line("filters", "%s", s.Filter.Why)

@@ -9,13 +9,14 @@ type Story struct {
 	Root   string `json:"root"`
 	Path   string `json:"path"` // below the root
 
-	Disk    *Disk    `json:"disk,omitempty"` // nil when no file is there
-	DiskWhy string   `json:"disk_why,omitempty"`
-	Filter  Decision `json:"filter"`
-	Record  *Record  `json:"record,omitempty"`  // nil when nothing is recorded of the path
-	Removed *Removed `json:"removed,omitempty"` // nil when nothing of the path was removed from the library
-	Same    string   `json:"same_as,omitempty"` // the path whose asset has its content
-	Job     *Job     `json:"job,omitempty"`     // nil when nothing is to be done
+	Disk     *Disk    `json:"disk,omitempty"`     // nil when no file is there
+	Identity string   `json:"identity,omitempty"` // what the file system's metadata proves
+	DiskWhy  string   `json:"disk_why,omitempty"`
+	Filter   Decision `json:"filter"`
+	Record   *Record  `json:"record,omitempty"`  // nil when nothing is recorded of the path
+	Removed  *Removed `json:"removed,omitempty"` // nil when nothing of the path was removed from the library
+	Same     string   `json:"same_as,omitempty"` // the path whose asset has its content
+	Job      *Job     `json:"job,omitempty"`     // nil when nothing is to be done
 
 	Attempts []Attempt  `json:"attempts"` // that did not succeed, the oldest first
 	Events   []Sighting `json:"events"`   // that the daemon has noticed of late
@@ -29,7 +30,8 @@ type Story struct {
 type Disk struct {
 	Size       int64     `json:"size"`
 	ModifiedAt time.Time `json:"modified_at"`
-	Changed    bool      `json:"changed"` // it is not what the record has, by size, times and inode
+	Changed    bool      `json:"changed"`         // it is not what the record has, by size, times and inode
+	Proof      string    `json:"proof,omitempty"` // of the record: "equal", "not compared" or "different"; "" without one
 }
 
 // Decision says whether the filters take a path, and what decided.
