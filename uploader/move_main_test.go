@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/zeebo/xxh3"
 
 	"iksync/queue"
 	"iksync/state"
@@ -36,15 +37,18 @@ type mirror struct {
 	*testing.T
 	*mirrored // the first root
 
-	db      *state.DB
-	q       *queue.Queue
-	server  *emulator.Server
-	client  *imagekit.Client
-	roots   []*mirrored
-	foreign map[string]emulator.Asset // what others put into the library, by fileId
-	astray  map[string]bool           // files whose remote path is not the one of their path
-	seen    map[string]int64          // requests by endpoint when calls was last asked
-	between atomic.Pointer[between]   // stands before the server; nil is nothing
+	db         *state.DB
+	q          *queue.Queue
+	server     *emulator.Server
+	client     *imagekit.Client
+	roots      []*mirrored
+	foreign    map[string]emulator.Asset // what others put into the library, by fileId
+	astray     map[string]bool           // files whose remote path is not the one of their path
+	seen       map[string]int64          // requests by endpoint when calls was last asked
+	contents   []string                  // that were written
+	settle     time.Duration
+	duplicates uploader.Duplicates
+	between    atomic.Pointer[between] // stands before the server; nil is nothing
 }
 
 // between decides about a request; serve lets the server have it.
@@ -56,10 +60,17 @@ type mirrored struct {
 	dir    string
 	filter *filter.Set
 	off    bool // not configured by now
+	params imagekit.Params
 }
 
 // newMirror makes a mirror with a root for each folder, of one when none is named.
 func newMirror(t *testing.T, behaviour emulator.Behaviour, folders ...string) *mirror {
+	t.Helper()
+	return newMirrorOf(t, behaviour, "", folders...)
+}
+
+// newMirrorOf is newMirror with a directory for the first root; "" makes one.
+func newMirrorOf(t *testing.T, behaviour emulator.Behaviour, dir string, folders ...string) *mirror {
 	t.Helper()
 	m := &mirror{T: t, foreign: make(map[string]emulator.Asset), astray: make(map[string]bool)}
 	m.open(filepath.Join(t.TempDir(), "iksync.db"))
@@ -67,8 +78,11 @@ func newMirror(t *testing.T, behaviour emulator.Behaviour, folders ...string) *m
 	if len(folders) == 0 {
 		folders = []string{"/photos"}
 	}
-	for _, folder := range folders {
-		r := &mirrored{dir: t.TempDir()}
+	for i, folder := range folders {
+		r := &mirrored{dir: dir}
+		if i > 0 || dir == "" {
+			r.dir = t.TempDir()
+		}
 		var err error
 		r.root, err = m.db.EnsureRoot(t.Context(), r.dir, folder)
 		m.must(err)
@@ -124,6 +138,7 @@ func (m *mirror) fill(path, content string) {
 	m.Helper()
 	m.must(os.MkdirAll(filepath.Dir(m.at(path)), 0o755))
 	m.must(os.WriteFile(m.at(path), []byte(content), 0o644))
+	m.contents = append(m.contents, content)
 }
 
 // mv moves files and directories of the first root: from, to, from, to.
@@ -136,6 +151,31 @@ func (m *mirror) mv(names ...string) {
 }
 
 func (m *mirror) rm(path string) { m.Helper(); m.must(os.RemoveAll(m.at(path))) }
+
+func (m *mirror) written() []string { return m.contents }
+
+func hashOf(content string) state.Hash { return xxh3.Hash128([]byte(content)).Bytes() }
+
+// rehashed lets a pool read every recorded file again.
+func (m *mirror) rehashed() {
+	m.Helper()
+	o := m.options()
+	o.Idle, o.Rehash = nil, time.Nanosecond
+	ctx, cancel := context.WithCancel(m.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- uploader.New(m.db, m.q, o).Run(ctx) }()
+	for {
+		pass, err := m.q.Rehash(m.Context(), m.root.ID)
+		m.must(err)
+		if !pass.Ended.IsZero() {
+			break
+		}
+		runtime.Gosched()
+	}
+	cancel()
+	m.must(<-done)
+}
 
 // many gives n paths of files in a directory.
 func many(dir string, n int) []string {
@@ -172,7 +212,7 @@ func (m *mirror) options() uploader.Options {
 	m.Helper()
 	idle := make(chan struct{})
 	close(idle)
-	o := uploader.Options{Client: m.client, Workers: 4, MaxAttempts: 8, Idle: idle}
+	o := uploader.Options{Client: m.client, Workers: 4, MaxAttempts: 8, Idle: idle, Settle: m.settle}
 	no := false
 	for _, r := range m.configured() {
 		dir, err := os.OpenRoot(r.dir)
@@ -180,8 +220,12 @@ func (m *mirror) options() uploader.Options {
 		m.Cleanup(func() { check(m.T, dir.Close()) })
 		scan := m.scanOptions(r)
 		o.Roots = append(o.Roots, uploader.Root{
-			ID: r.root.ID, Dir: dir, Folder: r.root.Folder, Hold: scan.Limits.Hold,
-			Params:  func(string) imagekit.Params { return imagekit.Params{UseUniqueFileName: &no} },
+			ID: r.root.ID, Dir: dir, Folder: r.root.Folder, Hold: scan.Limits.Hold, Duplicates: m.duplicates,
+			Params: func(string) imagekit.Params {
+				params := r.params
+				params.UseUniqueFileName = &no
+				return params
+			},
 			Calm:    func() bool { return true },
 			Absence: func(path string) state.Absence { return scan.Absence(dir, path, time.Now()) },
 		})
