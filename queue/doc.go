@@ -93,17 +93,37 @@
 //     in its place nothing is due, whatever was approved or absent before
 //     (TestNothingIsDueWhileAnotherDirectoryIsInPlaceOfTheRoot,
 //     TestWhatWasApprovedStaysWhileAnotherDirectoryIsInPlaceOfTheRoot).
+//
 //  19. No remote path is of two records: an asset is not recorded where that of another
 //     record is (TestARemotePathBelongsToOneLocalPathOfAllRoots,
 //     TestAnAssetIsNotPlacedWhereAnotherRecordIs); nor does a fileId get into two
 //     (TestMovesFollowTheTree, TestFailpoints).
 //
+//  20. A fileId is recorded, moved, copied or kept for a path only if the content is known
+//     to be equal: by hashes of both sides, or by an identity that the file system proves.
+//     state.Prove decides that, and the statements of this package follow it (TestProve,
+//     TestEnqueueFollowsProve, TestPicturesKeepTheirNamesWhereInodesAreRenumbered). A record
+//     that was adopted without comparing the bytes is the one exception; it is never the
+//     source of a move or a copy (TestASourceOfACopyHasNothingToDo).
+//
+//  21. What is recorded was read after the file had looked the same for as long as its time
+//     stamps are coarse (TestARewriteWithinTheGrainOfTimeStampsIsSent).
+//
+//  22. The asset of a single file that was moved stays where it is if a file that was not
+//     recorded is in its place
+//     (TestAnEditedPictureKeepsItsFileIdAndTheOriginalBesideItIsNew). It is asked once the
+//     file has been under its new name for the settle time
+//     (TestAScanBetweenTwoRenamesDoesNotMoveTheAsset).
+//
 // Copies:
 //
-//  20. A copy under another name is made in a staging folder that an intent names, which
+//  23. While a copy is being made nothing is sent to its source
+//     (TestNothingIsSentToAnAssetThatIsCopied), which has nothing to do
+//     (TestACopyInTheLibraryIsNotMadeOfAnAssetThatIsAboutToChange).
+//  24. A copy under another name is made in a staging folder that an intent names, which
 //     is removed with all that is in it before the intent is (TestFailpoints, "copies"),
 //     and not while the copy may still come
 //     (TestACopyThatIsDoneAfterThePoolHasStoppedIsRemoved).
-//  21. An alias is recorded, and its job removed, in one transaction that finds the other
+//  25. An alias is recorded, and its job removed, in one transaction that finds the other
 //     record with that content still (TestFailpoints, "same").
 package queue
