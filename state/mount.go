@@ -27,6 +27,9 @@ type Mounts struct {
 
 	mu    sync.Mutex
 	known map[string]int64 // number of a mount by its key
+	// disproved are keys of file systems that were seen to prove nothing; nil before they
+	// were read.
+	disproved map[string]bool
 }
 
 // Mounts returns what numbers the mounts of file systems that prove no identity.
@@ -55,6 +58,24 @@ func (m *Mounts) number(key []byte) (int64, error) {
 	}
 	m.known[string(key)] = n
 	return n, nil
+}
+
+// keys returns the keys that begin with a prefix.
+func (m *Mounts) keys(prefix []byte) (map[string]bool, error) {
+	rows, err := m.db.Query(context.Background(), `SELECT key FROM mounts WHERE substr(key, 1, ?) = ?`, len(prefix), prefix)
+	if err != nil {
+		return nil, fmt.Errorf("read the known mounts: %w", err)
+	}
+	defer rows.Close()
+	keys := make(map[string]bool)
+	for rows.Next() {
+		var key []byte
+		if err := rows.Scan(&key); err != nil {
+			return nil, fmt.Errorf("read the known mounts: %w", err)
+		}
+		keys[string(key)] = true
+	}
+	return keys, rows.Err()
 }
 
 func (m *Mounts) lookUp(key []byte) (n int64, err error) {

@@ -39,8 +39,15 @@ var otherTypes = map[int64]string{
 // Of tells what the file system proves that an open file or directory is on.
 func (m *Mounts) Of(fd int) (Trust, error) {
 	t, err := trustOf(fd)
-	if err != nil || t.Proven() {
+	if err != nil {
 		return t, err
+	}
+	if t.Proven() {
+		disproved, err := m.isDisproved(fd)
+		if err != nil || !disproved {
+			return t, err
+		}
+		t.Why = "inode numbers on this " + t.Kind + " changed although nothing else did"
 	}
 	key, err := m.key(fd)
 	if err == nil {
@@ -67,6 +74,53 @@ func trustOf(fd int) (Trust, error) {
 		kind = fmt.Sprintf("type 0x%x", magic)
 	}
 	return Trust{Mount: unnumbered, Kind: kind, Why: "inode numbers and change times on " + kind + " do not prove which file it is"}, nil
+}
+
+// Disprove notes that a scan has seen the inode numbers of a file system change although
+// nothing else did: it proves no identity from now on. path is on it.
+func (m *Mounts) Disprove(path string) error {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	key, err := disprovedKey(fd)
+	if err != nil {
+		return err
+	}
+	_, err = m.number(key)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.disproved[string(key)] = true
+	return err
+}
+
+func (m *Mounts) isDisproved(fd int) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.disproved == nil {
+		keys, err := m.keys([]byte(disprovedPrefix))
+		if err != nil {
+			return false, err
+		}
+		m.disproved = keys
+	}
+	if len(m.disproved) == 0 {
+		return false, nil
+	}
+	key, err := disprovedKey(fd)
+	return m.disproved[string(key)], err
+}
+
+const disprovedPrefix = "disproved "
+
+// disprovedKey names a file system by its own id.
+func disprovedKey(fd int) ([]byte, error) {
+	var fs unix.Statfs_t
+	if err := ignoringEINTR(func() error { return unix.Fstatfs(fd, &fs) }); err != nil {
+		return nil, os.NewSyscallError("fstatfs", err)
+	}
+	return fmt.Appendf([]byte(disprovedPrefix), "%x %x", uint32(fs.Fsid.Val[0]), uint32(fs.Fsid.Val[1])), nil
 }
 
 // At is Of for what is at a path.

@@ -81,11 +81,15 @@ type Scanner struct {
 	cancel    []string       // jobs that are not to be done any more: their files are not wanted
 	settled   []string       // held jobs of files that are as recorded
 	displaced []queue.Change
-	present   []string // records whose files are there again; they are queued, too: a record may have gone meanwhile
-	absent    []queue.Absent
-	vacancy   vacancy // the last directory that absent files were in
-	identity  rootIdentity
-	empty     bool // the root is, so nothing is inferred
+	// By device, of recorded files that differ in nothing else: how many have their inode
+	// number, and how many another.
+	numbered, renumbered map[uint64]int64
+	paths                map[uint64]string // of one of the latter
+	present              []string          // records whose files are there again; they are queued, too: a record may have gone meanwhile
+	absent               []queue.Absent
+	vacancy              vacancy // the last directory that absent files were in
+	identity             rootIdentity
+	empty                bool // the root is, so nothing is inferred
 }
 
 // enqueued is what became of a batch.
@@ -101,7 +105,8 @@ type fileID struct{ dev, ino uint64 }
 
 // NewScanner returns a scanner that queues what differs to q.
 func NewScanner(q *queue.Queue, o Options) *Scanner {
-	return &Scanner{o: o, q: q, tally: newTally(), trust: make(map[uint64]state.Trust)}
+	return &Scanner{o: o, q: q, tally: newTally(), trust: make(map[uint64]state.Trust),
+		numbered: make(map[uint64]int64), renumbered: make(map[uint64]int64), paths: make(map[uint64]string)}
 }
 
 // Report returns what the scan has found so far; it may be called while Run runs.
@@ -402,6 +407,9 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 	}
 	s.tally.files.Add(1)
 	s.tally.bytes.Add(st.Size)
+	if record != nil && st.Mount == 0 {
+		s.observe(record, st)
+	}
 	recorded := record != nil && state.Prove(record.Content(), state.Content{Stat: st}, state.SamePath) == state.Equal
 	if recorded && job != nil && job.State == queue.Held {
 		s.settled = append(s.settled, string(s.path)) // it was empty for a while, say
@@ -461,9 +469,54 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 	return nil
 }
 
+// observe counts whether a recorded file that differs in nothing else has its inode number.
+func (s *Scanner) observe(record *queue.Known, st state.Stat) {
+	before := record.Stat
+	if before.Mount != 0 || before.Size != st.Size || before.MtimeNs != st.MtimeNs || before.CtimeNs != st.CtimeNs {
+		return
+	}
+	if before.Ino == st.Ino {
+		s.numbered[st.Dev]++
+		return
+	}
+	s.renumbered[st.Dev]++
+	s.paths[st.Dev] = string(s.path)
+}
+
+// leastRenumbered is how many files of a file system, and so all that are otherwise
+// unchanged, must have another inode number before none of its numbers is trusted.
+const leastRenumbered = 4
+
+// disprove sees whether a file system that should keep inode numbers has changed all of
+// them although nothing else changed. What was kept to the end is then only compared.
+func (s *Scanner) disprove() error {
+	for dev, n := range s.renumbered {
+		if n < leastRenumbered || s.numbered[dev] > 0 {
+			continue
+		}
+		path := filepath.Join(s.o.Root.Path, s.paths[dev])
+		if err := s.q.Mounts().Disprove(path); err != nil {
+			return err
+		}
+		trust, err := s.q.Mounts().At(path)
+		if err != nil {
+			return err
+		}
+		for i := range s.displaced {
+			if c := &s.displaced[i]; c.Stat.Dev == dev {
+				c.Stat.Mount, c.Priority = trust.Mount, queue.ComparePriority
+			}
+		}
+	}
+	return nil
+}
+
 // emitDisplaced queues what was kept to the end, and all that is left.
 func (s *Scanner) emitDisplaced(ctx context.Context) error {
 	if err := s.flush(ctx); err != nil {
+		return err
+	}
+	if err := s.disprove(); err != nil {
 		return err
 	}
 	for _, change := range s.displaced {
