@@ -26,7 +26,7 @@ func (c *Client) CreateFolder(ctx context.Context, folder string) error {
 }
 
 // DeleteFolder deletes a folder with all that is in it, for good. That it is not
-// there is no error. The root is refused. Errors are an [*Error]; 400
+// there is no error, whether 404 comes with a reason or without one. The root is refused. Errors are an [*Error]; 400
 // [ReasonTooManyObjects].
 func (c *Client) DeleteFolder(ctx context.Context, folder string) error {
 	m := call{method: http.MethodDelete, path: "/folder"}
@@ -35,10 +35,14 @@ func (c *Client) DeleteFolder(ctx context.Context, folder string) error {
 		return unsendable(m.method+" "+m.path, "the whole library is not deleted")
 	}
 	m.body = map[string]string{"folderPath": folder}
-	if err := c.change(ctx, m); !gone(err) {
-		return err
+	err := c.change(ctx, m)
+	// Some servers answer 404 without a reason. Whoever answers so for a folder holds
+	// nothing at that path, and a folder that can't be removed would block others for good.
+	var e *Error
+	if gone(err) || errors.As(err, &e) && e.Status == http.StatusNotFound && e.Reason == "" {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // MoveFolder starts a job that moves a folder, with its name, into another,

@@ -38,6 +38,22 @@ func TestFoldersAreMadeFoundAndDeleted(t *testing.T) {
 	hasPaths(t, s)
 }
 
+// TestDeleteFolder takes a 404 for a folder that is gone, with a reason or without one;
+// a reason that says something else is an error.
+func TestDeleteFolder(t *testing.T) {
+	for body, gone := range map[string]bool{
+		`{"message":"No folder found.","reason":"FOLDER_NOT_FOUND"}`: true,
+		`{"message":"Not here.","help":"x"}`:                         true,
+		``:                                                           true,
+		`{"message":"Not here.","reason":"NO_SUCH_ACCOUNT"}`: false,
+	} {
+		c := newClient(t, serve(t, drained(404, nil, body)))
+		if err := c.DeleteFolder(t.Context(), "/a"); (err == nil) != gone {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
 func TestTheWholeLibraryIsNotDeleted(t *testing.T) {
 	s, c, _ := newEmulator(t, emulator.Behaviour{})
 	stored(t, c, "/a/b")
