@@ -115,6 +115,9 @@ func (s *Server) relocateFolder(c *call, kind string) answer {
 	if locked := s.locked(source, destination); locked != nil {
 		return *locked
 	}
+	if s.behaviour.MissingDestination && s.lib.folder(destination) == nil {
+		return because(http.StatusNotFound, noSuchFolder, fmt.Sprintf("No folder found with folderPath `%s`.", p.Destination))
+	}
 	if f.objects(s.behaviour.FolderLimit) > s.behaviour.FolderLimit {
 		return s.tooManyObjects()
 	}

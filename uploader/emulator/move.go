@@ -50,6 +50,8 @@ func (s *Server) relocate(c *call, move bool) answer {
 		return missing
 	case folder == destination:
 		return because(http.StatusBadRequest, "SAME_SOURCE_AND_DESTINATION", "sourceFilePath and destinationPath is same")
+	case s.behaviour.MissingDestination && s.lib.folder(destination) == nil:
+		return because(http.StatusNotFound, noSuchFolder, fmt.Sprintf("No folder found with folderPath `%s`.", p.Destination))
 	}
 	now := s.now()
 	g := s.newGathering(now)

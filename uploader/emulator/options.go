@@ -91,6 +91,10 @@ type Behaviour struct {
 	// ListingLag is how long a new file or folder stays out of listings.
 	ListingLag time.Duration
 
+	// MissingDestination answers 404 to a move or copy into a folder that is not
+	// there. Otherwise the folder is made.
+	MissingDestination bool
+
 	// JobDuration is how long a bulk job is Pending, and its folders locked.
 	// Its effect is there at once.
 	JobDuration time.Duration
