@@ -67,6 +67,13 @@ func (q *Queue) claim(ctx context.Context, roots []int64, n int, lease time.Dura
 			next, err = earliest(tx, string(ids), now)
 			return err
 		}
+		places := make([]string, len(jobs))
+		for i := range jobs {
+			places[i] = jobs[i].RemotePath
+		}
+		if err := stir(tx, places...); err != nil {
+			return err
+		}
 		// The lease is the time until which nobody else claims the job: one whose
 		// lease has ended is ready again by itself.
 		for i := range jobs {
@@ -142,6 +149,9 @@ func (q *Queue) ClaimOne(ctx context.Context, rootID int64, path string, lease t
 		}
 		job = &jobs[0]
 		job.lease = rand.Int64N(1<<62) + 1
+		if err := stir(tx, job.RemotePath); err != nil {
+			return err
+		}
 		return tx.Exec(`UPDATE jobs SET leased = ?, not_before = ? WHERE id = ?`, job.lease, q.now().Add(lease).UnixMilli(), job.ID)
 	})
 	if err != nil {
@@ -360,6 +370,9 @@ func ready(tx *state.Tx, roots string, l lane, most int, limit int64, picked []J
 		WHERE j.state = 0 AND j.move = 0 AND j.priority BETWEEN ? AND ? AND j.not_before <= ? AND j.remote_path IS NOT NULL AND j.size < ?
 			AND (f.id IS NULL OR NOT EXISTS (SELECT 1 FROM jobs m WHERE m.donor = f.id) AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.file = f.id OR i.kind = 5 AND i.source = f.remote_path))
 			AND (f.id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM files o WHERE o.remote_path = j.remote_path) AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.target = j.remote_path))
+			AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.tries > 0 AND (i.kind NOT IN (2, 6) AND coalesce(f.remote_path, j.remote_path) = i.target OR i.kind IN (2, 6)
+				AND (coalesce(f.remote_path, j.remote_path) > i.source || '/' AND coalesce(f.remote_path, j.remote_path) < i.source || '0'
+					OR i.target <> '' AND coalesce(f.remote_path, j.remote_path) > i.target || '/' AND coalesce(f.remote_path, j.remote_path) < i.target || '0')))
 			AND +j.root_id IN (SELECT value FROM json_each(?)) AND j.id NOT IN (SELECT value FROM json_each(?))
 		ORDER BY j.priority DESC, j.not_before, j.id LIMIT ?`, from, to, now.UnixMilli(), limit, roots, jobIDs(picked), most))
 	for i := range jobs {
@@ -465,6 +478,10 @@ func (q *Queue) Recover(ctx context.Context) (int64, error) {
 		}
 		// A move of a file that has no record is an upload.
 		if err := tx.Exec(`UPDATE jobs SET move = 0, donor = NULL WHERE donor IS NOT NULL AND NOT EXISTS (SELECT 1 FROM files f WHERE f.id = jobs.donor)`); err != nil {
+			return err
+		}
+		// A new start looks into everything that is open at once.
+		if err := tx.Exec(`UPDATE intents SET not_before = 0 WHERE not_before <> 0`); err != nil {
 			return err
 		}
 		// Nothing was sent of a job before it was made.

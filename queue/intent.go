@@ -48,6 +48,14 @@ type Intent struct {
 	Records int64
 	// Hash is of the content that a copy is to have.
 	Hash state.Hash
+
+	// Tries counts the attempts to find out what became of it that failed; NotBefore
+	// is when the next may be made, Reason why the last failed, and Aside that no run
+	// waits for it any more.
+	Tries     int
+	NotBefore time.Time
+	Reason    string
+	Aside     bool
 }
 
 // ErrBusy says that a record is in use: a worker sends its file, its file is
@@ -95,6 +103,11 @@ func (q *Queue) IntendAll(ctx context.Context, intents *[]*Intent) error {
 }
 
 func insertIntent(tx *state.Tx, i *Intent, now time.Time) error {
+	if i.Kind != RemoveFolder { // nothing comes to be by that
+		if err := stir(tx, i.Source, i.Target); err != nil {
+			return err
+		}
+	}
 	var file any
 	if i.File != 0 {
 		file = i.File
@@ -112,7 +125,16 @@ func busy(tx *state.Tx, i *Intent) (bool, error) {
 	case CopyFile: // of a content: the source must have it still
 		err = tx.QueryRow(`SELECT NOT EXISTS (SELECT 1 FROM files f WHERE f.remote_path = ?1 AND f.hash = ?2 AND `+isSource+`)
 			OR EXISTS (SELECT 1 FROM intents i WHERE i.kind = 5 AND i.source = ?1)`, i.Source, i.Hash[:]).Scan(&n)
-	case MoveFolder, RemoveFolder:
+	case RemoveFolder:
+		recorded, busy, err := occupied(tx, i.Source, 0)
+		return recorded || busy, err
+	case MoveFolder:
+		for _, folder := range []string{i.Source, i.Target} {
+			err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM intents i WHERE i.kind <> 5 AND `+overlaps+`)`, folder, folder+"/", folder+"0").Scan(&n)
+			if err != nil || n != 0 {
+				return true, err
+			}
+		}
 		// Jobs of its files that a worker has by now.
 		err = tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM jobs j WHERE (j.leased <> 0 OR j.unsure <> 0) AND (j.remote_path > ?1 AND j.remote_path < ?2 OR ?3 <> '/' AND j.remote_path > ?3 AND j.remote_path < ?4))
 			OR ?3 <> '/' AND EXISTS (SELECT 1 FROM files f WHERE f.remote_path > ?3 AND f.remote_path < ?4)
@@ -123,12 +145,16 @@ func busy(tx *state.Tx, i *Intent) (bool, error) {
 			OR EXISTS (SELECT 1 FROM intents i WHERE i.file = ?1)
 			OR EXISTS (SELECT 1 FROM files f JOIN jobs j ON j.root_id = f.root_id AND j.path = f.path WHERE f.id = ?1 AND j.leased <> 0)
 			OR EXISTS (SELECT 1 FROM jobs j WHERE j.remote_path = ?3 AND j.leased <> 0)
-			OR EXISTS (SELECT 1 FROM files f WHERE f.remote_path = ?3 AND f.id <> ?1)`,
+			OR EXISTS (SELECT 1 FROM files f WHERE f.remote_path = ?3 AND f.id <> ?1)
+			OR EXISTS (SELECT 1 FROM intents i WHERE i.target = ?3 AND i.kind NOT IN (2, 6) OR i.kind IN (2, 6) AND (?2 > i.source || '/' AND ?2 < i.source || '0' OR ?3 > i.source || '/' AND ?3 < i.source || '0'
+				OR i.target <> '' AND (?2 > i.target || '/' AND ?2 < i.target || '0' OR ?3 > i.target || '/' AND ?3 < i.target || '0')))`,
 			i.File, i.Source, i.Target).Scan(&n)
 	default:
 		err = tx.QueryRow(`SELECT NOT EXISTS (SELECT 1 FROM files f WHERE f.id = ?1 AND f.absent <> 0 AND f.kept = 0)
 			OR EXISTS (SELECT 1 FROM intents i WHERE i.file = ?1)
 			OR EXISTS (SELECT 1 FROM jobs j WHERE j.donor = ?1)
+			OR EXISTS (SELECT 1 FROM files f JOIN intents i ON i.kind IN (2, 6) AND (f.remote_path > i.source || '/' AND f.remote_path < i.source || '0'
+				OR i.target <> '' AND f.remote_path > i.target || '/' AND f.remote_path < i.target || '0') WHERE f.id = ?1)
 			OR EXISTS (SELECT 1 FROM files f JOIN jobs j ON j.root_id = f.root_id AND j.path = f.path WHERE f.id = ?1)`, i.File).Scan(&n)
 	}
 	if err != nil {
@@ -139,7 +165,7 @@ func busy(tx *state.Tx, i *Intent) (bool, error) {
 
 // Intents returns what was intended and has no outcome yet, the oldest first.
 func (q *Queue) Intents(ctx context.Context) ([]Intent, error) {
-	rows, err := q.db.Query(ctx, `SELECT id, kind, coalesce(file, 0), source, target, job, from_root, from_path, to_root, to_path, approved FROM intents ORDER BY id`)
+	rows, err := q.db.Query(ctx, `SELECT id, kind, coalesce(file, 0), source, target, job, from_root, from_path, to_root, to_path, approved, tries, not_before, reason, aside FROM intents ORDER BY id`)
 	if err != nil {
 		return nil, fmt.Errorf("read what was intended: %w", err)
 	}
@@ -147,13 +173,37 @@ func (q *Queue) Intents(ctx context.Context) ([]Intent, error) {
 	var all []Intent
 	for rows.Next() {
 		var i Intent
-		if err := rows.Scan(&i.ID, &i.Kind, &i.File, &i.Source, &i.Target, &i.Job, &i.From.RootID, &i.From.Path, &i.To.RootID, &i.To.Path, &i.Approved); err != nil {
+		var notBefore int64
+		if err := rows.Scan(&i.ID, &i.Kind, &i.File, &i.Source, &i.Target, &i.Job, &i.From.RootID, &i.From.Path, &i.To.RootID, &i.To.Path, &i.Approved, &i.Tries, &notBefore, &i.Reason, &i.Aside); err != nil {
 			return nil, fmt.Errorf("read what was intended: %w", err)
+		}
+		if notBefore > 0 {
+			i.NotBefore = time.UnixMilli(notBefore)
 		}
 		all = append(all, i)
 	}
 	return all, rows.Err()
 }
+
+// PutOffIntent notes that it could not be found out what became of an intent, and when
+// it is tried again. One that is set aside keeps out its record, its source and its
+// target, and holds up nothing else.
+func (q *Queue) PutOffIntent(ctx context.Context, i *Intent, reason string, until time.Time, aside bool) error {
+	i.Tries, i.Reason, i.NotBefore, i.Aside = i.Tries+1, reason, until, i.Aside || aside
+	return q.settle(ctx, i, func(tx *state.Tx) error {
+		return tx.Exec(`UPDATE intents SET tries = ?, not_before = ?, reason = ?, aside = ? WHERE id = ?`, i.Tries, until.UnixMilli(), reason, i.Aside, i.ID)
+	})
+}
+
+// unresolved is the condition for an intent that keeps a remote path out, since it could
+// not be found out what became of it. The path is that of a job j, of a record f, or of
+// a record d.
+const (
+	unresolvedJ = `EXISTS (SELECT 1 FROM intents i WHERE i.tries > 0 AND (i.kind NOT IN (2, 6) AND (j.remote_path = i.target OR i.kind <> 5 AND j.remote_path = i.source)
+		OR i.kind IN (2, 6) AND (j.remote_path > i.source || '/' AND j.remote_path < i.source || '0' OR i.target <> '' AND j.remote_path > i.target || '/' AND j.remote_path < i.target || '0')))`
+	unresolvedF = `EXISTS (SELECT 1 FROM intents i WHERE i.tries > 0 AND (i.file = f.id OR i.kind NOT IN (2, 6) AND f.remote_path = i.target
+		OR i.kind IN (2, 6) AND (f.remote_path > i.source || '/' AND f.remote_path < i.source || '0' OR i.target <> '' AND f.remote_path > i.target || '/' AND f.remote_path < i.target || '0')))`
+)
 
 // NoteJob notes ImageKit's id of the job that does what was intended.
 func (q *Queue) NoteJob(ctx context.Context, i *Intent, job string) error {
@@ -225,7 +275,7 @@ func (q *Queue) Astray(ctx context.Context, roots []int64) (f *state.File, err e
 	}
 	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		f = nil
-		files, err := tx.FilesWhere(`f.astray <> 0 AND +f.root_id IN (SELECT value FROM json_each(?))
+		files, err := tx.FilesWhere(`f.astray <> 0 AND +f.root_id IN (SELECT value FROM json_each(?)) AND NOT `+unresolvedF+`
 			AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.donor = f.id) ORDER BY f.id LIMIT 1`, string(ids))
 		if len(files) > 0 {
 			f = files[0]
@@ -336,6 +386,9 @@ func (q *Queue) Removed(ctx context.Context, i *Intent, at string) error {
 		}
 		err := tx.Exec(`INSERT INTO removed (root_id, path, file_id, remote_path, trash_path, size, hash, approved, removed_at)
 			SELECT root_id, path, file_id, remote_path, ?2, size, hash, ?3, ?4 FROM files WHERE id = ?1`, i.File, at, i.Approved, q.now().UnixMilli())
+		if err == nil && i.Kind == DeleteFile {
+			err = emptied(tx, i.Source)
+		}
 		if err == nil { // two for one, so that the table does not grow for ever
 			err = tx.Exec(`DELETE FROM removed WHERE id IN (SELECT id FROM (SELECT id, removed_at FROM removed ORDER BY id LIMIT 2) WHERE removed_at < ?)`, q.now().Add(-keepRemoved).UnixMilli())
 		}
@@ -367,14 +420,30 @@ func (q *Queue) requeue(tx *state.Tx, file int64) error {
 }
 
 // HasMoves reports whether there are moves of the roots to do, assets that are
-// astray, or intents to look into.
+// astray, or intents to look into. What waits for an intent that was set aside does not
+// count, nor does such an intent once this process has looked into it.
 func (q *Queue) HasMoves(ctx context.Context, roots []int64) (has bool, err error) {
 	ids, err := json.Marshal(roots)
 	if err != nil {
 		return false, err
 	}
-	return q.holds(ctx, `SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 0 AND move <> 0 AND +root_id IN (SELECT value FROM json_each(?1)))
-		OR EXISTS (SELECT 1 FROM files WHERE astray <> 0 AND +root_id IN (SELECT value FROM json_each(?1))) OR EXISTS (SELECT 1 FROM intents)`, string(ids))
+	var aside bool
+	if aside, err = q.holds(ctx, `SELECT EXISTS (SELECT 1 FROM intents WHERE aside <> 0)`); err != nil {
+		return false, err
+	}
+	if !aside {
+		return q.holds(ctx, `SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 0 AND move <> 0 AND +root_id IN (SELECT value FROM json_each(?1)))
+			OR EXISTS (SELECT 1 FROM files WHERE astray <> 0 AND +root_id IN (SELECT value FROM json_each(?1))) OR EXISTS (SELECT 1 FROM intents)`, string(ids))
+	}
+	return q.holds(ctx, `SELECT EXISTS (SELECT 1 FROM jobs j JOIN files f ON f.id = j.donor WHERE j.state = 0 AND j.move <> 0 AND +j.root_id IN (SELECT value FROM json_each(?1))
+			AND NOT `+unresolvedJ+` AND NOT `+unresolvedF+`)
+		OR EXISTS (SELECT 1 FROM files f WHERE f.astray <> 0 AND +f.root_id IN (SELECT value FROM json_each(?1)) AND NOT `+unresolvedF+`)
+		OR EXISTS (SELECT 1 FROM intents WHERE aside = 0 OR not_before = 0)`, string(ids))
+}
+
+// HasAside reports whether there are intents that were set aside and whose time has come.
+func (q *Queue) HasAside(ctx context.Context) (bool, error) {
+	return q.holds(ctx, `SELECT EXISTS (SELECT 1 FROM intents WHERE aside <> 0 AND not_before <= ?)`, q.now().UnixMilli())
 }
 
 // Identify records the ids that an asset has by now, of the record with a remote

@@ -60,13 +60,13 @@ func (q *Queue) nextMove(ctx context.Context, roots []int64, kind int) (m *Move,
 		now := q.now()
 		var err error
 		m, err = oneMove(tx, `SELECT `+moveColumns+` FROM jobs j INDEXED BY jobs_moves WHERE j.state = 0 AND j.move <> 0 AND j.move = ? AND j.not_before <= ? AND j.leased = 0
-			AND +j.root_id IN (SELECT value FROM json_each(?)) ORDER BY j.not_before, j.id LIMIT 1`, kind, now.UnixMilli(), string(ids))
+			AND NOT `+unresolvedJ+` AND NOT EXISTS (SELECT 1 FROM files f WHERE f.id = j.donor AND `+unresolvedF+`) AND +j.root_id IN (SELECT value FROM json_each(?)) ORDER BY j.not_before, j.id LIMIT 1`, kind, now.UnixMilli(), string(ids))
 		if err != nil || m != nil {
 			return err
 		}
 		var ms int64
-		err = tx.QueryRow(`SELECT j.not_before FROM jobs j INDEXED BY jobs_moves WHERE j.state = 0 AND j.move <> 0 AND j.move = ? AND +j.root_id IN (SELECT value FROM json_each(?)) ORDER BY j.not_before LIMIT 1`,
-			kind, string(ids)).Scan(&ms)
+		err = tx.QueryRow(`SELECT j.not_before FROM jobs j INDEXED BY jobs_moves WHERE j.state = 0 AND j.move <> 0 AND j.move = ? AND j.not_before > ? AND +j.root_id IN (SELECT value FROM json_each(?)) ORDER BY j.not_before LIMIT 1`,
+			kind, now.UnixMilli(), string(ids)).Scan(&ms)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"math"
@@ -24,6 +25,8 @@ type Removal struct {
 	MaxShare float64
 	Limit    int    // at most so many at a time
 	Identity []byte // of the directory that is there
+	// Except are records that are left out: ImageKit has refused to remove them a moment ago.
+	Except []int64
 }
 
 // Due is what may be taken out of the library now, and why not more.
@@ -44,7 +47,7 @@ const dueWhere = ` FROM files f JOIN roots r ON r.id = f.root_id
 	WHERE f.root_id = ?1 AND f.absent <> 0 AND f.kept = 0 AND (f.absent = 1 AND ?2 OR f.absent = 2 AND ?3) AND f.absent_at <= ?4
 		AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = f.root_id AND j.path = f.path)
 		AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.donor = f.id)
-		AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.file = f.id OR i.kind = 2 AND f.remote_path > i.source || '/' AND f.remote_path < i.source || '0')
+		AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.file = f.id OR i.kind IN (2, 6) AND (f.remote_path > i.source || '/' AND f.remote_path < i.source || '0' OR i.target <> '' AND f.remote_path > i.target || '/' AND f.remote_path < i.target || '0'))
 		AND NOT EXISTS (SELECT 1 FROM files o WHERE o.file_id = f.file_id AND o.id <> f.id)
 		AND NOT EXISTS (SELECT 1 FROM aliases a WHERE a.of = f.id)`
 
@@ -126,8 +129,12 @@ func (r *Removal) most(records int64) int64 {
 }
 
 func dueFiles(tx *state.Tx, r Removal, before int64, and string) ([]*state.File, error) {
-	return tx.FilesWhere(`f.id IN (SELECT f.id`+dueWhere+` AND f.absent_at <= r.scanned_at`+and+` ORDER BY f.absent_at, f.id LIMIT ?5) ORDER BY f.absent_at, f.id`,
-		r.RootID, r.Gone, r.Filtered, before, r.Limit)
+	except, err := json.Marshal(append([]int64{}, r.Except...))
+	if err != nil {
+		return nil, err
+	}
+	return tx.FilesWhere(`f.id IN (SELECT f.id`+dueWhere+` AND f.absent_at <= r.scanned_at AND f.id NOT IN (SELECT value FROM json_each(?6))`+and+` ORDER BY f.absent_at, f.id LIMIT ?5) ORDER BY f.absent_at, f.id`,
+		r.RootID, r.Gone, r.Filtered, before, r.Limit, string(except))
 }
 
 // AbsentFiles returns the records of a root (0 is every) whose files are absent, in the order of

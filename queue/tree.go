@@ -41,13 +41,16 @@ const treeQuery = `SELECT * FROM
 			AND j.size = f.size AND j.mtime_ns = f.mtime_ns),
 	(SELECT count(*) FROM files f WHERE f.remote_path > ?4 AND f.remote_path < ?5 AND NOT (f.root_id = ?1 AND f.path > ?2 AND f.path < ?3)),
 	(SELECT count(*), coalesce(min((SELECT j.donor FROM jobs j WHERE j.donor = f.id AND j.move = 1)), 0) FROM files f WHERE f.remote_path > ?7 AND f.remote_path < ?8),
-	(SELECT count(*) FROM jobs j WHERE j.unsure <> 0 AND j.remote_path > ?4 AND j.remote_path < ?5)`
+	(SELECT count(*) FROM jobs j WHERE j.unsure <> 0 AND j.remote_path > ?4 AND j.remote_path < ?5),
+	(SELECT count(*) FROM intents i WHERE i.aside <> 0 AND (i.source > ?4 AND i.source < ?5 OR i.target > ?4 AND i.target < ?5 OR i.source > ?7 AND i.source < ?8 OR i.target > ?7 AND i.target < ?8
+		OR i.kind IN (2, 6) AND (?4 >= i.source || '/' AND ?4 < i.source || '0' OR i.target <> '' AND ?4 >= i.target || '/' AND ?4 < i.target || '0'
+			OR ?7 >= i.source || '/' AND ?7 < i.source || '0' OR i.target <> '' AND ?7 >= i.target || '/' AND ?7 < i.target || '0')))`
 
 // Tree looks into what the records and jobs know of a directory that seems to
 // have been moved. Source and Target are the remote folders of the directories.
 func (q *Queue) Tree(ctx context.Context, t *Tree) error {
 	from, to := t.From.Path+"/", t.To.Path+"/"
-	var outside, misplaced, renamed, occupied, ahead, unsure int64
+	var outside, misplaced, renamed, occupied, ahead, unsure, aside int64
 	// With a million records that takes seconds, so the writer is not held meanwhile: what
 	// comes between is looked at again when the move is intended.
 	rows, err := q.db.Query(ctx, treeQuery, t.From.RootID, []byte(from), []byte(t.From.Path+"0"), t.Source+"/", t.Source+"0",
@@ -55,7 +58,7 @@ func (q *Queue) Tree(ctx context.Context, t *Tree) error {
 	if err == nil {
 		defer rows.Close()
 		if rows.Next() {
-			err = rows.Scan(&t.Records, &misplaced, &t.Alike, &t.Matched, &renamed, &outside, &occupied, &ahead, &unsure)
+			err = rows.Scan(&t.Records, &misplaced, &t.Alike, &t.Matched, &renamed, &outside, &occupied, &ahead, &unsure, &aside)
 		}
 		err = errors.Join(err, rows.Err())
 	}
@@ -72,6 +75,8 @@ func (q *Queue) Tree(ctx context.Context, t *Tree) error {
 		t.Obstacle = "files of it have other names in the library"
 	case unsure > 0: // it is looked for where it was sent to
 		t.Obstacle = "an upload into its folder had no answer yet"
+	case aside > 0:
+		t.Obstacle = "the outcome of a call about its folder is not known"
 	case occupied > 0:
 		t.Obstacle = "the folder that it is to become is in use"
 	}
@@ -125,6 +130,9 @@ func (q *Queue) MovedTree(ctx context.Context, i, then *Intent, where func(f *st
 			if err := moveRecord(tx, i, f, where); err != nil {
 				return fmt.Errorf("%q: %w", f.Path, err)
 			}
+		}
+		if err := forgetFolders(tx, i.Source); err != nil { // who made what is known of the old path alone
+			return err
 		}
 		if then != nil {
 			if err := insertIntent(tx, then, q.now()); err != nil {
@@ -217,38 +225,6 @@ func (q *Queue) FilesBelow(ctx context.Context, at Place) iter.Seq2[*state.File,
 // ends after the first error.
 func (q *Queue) FilesUnder(ctx context.Context, folder string) iter.Seq2[*state.File, error] {
 	return q.db.FilesWhere(ctx, underFolder, folder+"/", folder+"0")
-}
-
-// NoteFolder notes of a folder of the library that files are sent into, and
-// whether it was not there before.
-func (q *Queue) NoteFolder(ctx context.Context, folder string, made bool) error {
-	return q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
-		if err := failpoint.Hit(failpoint.NoteFolderCommit); err != nil {
-			return err
-		}
-		return tx.Exec(`INSERT INTO folders (path, made) VALUES (?, ?) ON CONFLICT (path) DO NOTHING`, folder, made)
-	})
-}
-
-// KnowsFolder reports whether NoteFolder was called for a folder.
-func (q *Queue) KnowsFolder(ctx context.Context, folder string) (bool, error) {
-	return q.holds(ctx, `SELECT EXISTS (SELECT 1 FROM folders WHERE path = ?)`, folder)
-}
-
-// MadeFolder reports whether a folder was not there before files were sent into
-// it.
-func (q *Queue) MadeFolder(ctx context.Context, folder string) (bool, error) {
-	return q.holds(ctx, `SELECT EXISTS (SELECT 1 FROM folders WHERE path = ? AND made = 1)`, folder)
-}
-
-// ForgetFolder notes that a folder is no more.
-func (q *Queue) ForgetFolder(ctx context.Context, folder string) error {
-	return q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
-		if err := failpoint.Hit(failpoint.ForgetFolderCommit); err != nil {
-			return err
-		}
-		return tx.Exec(`DELETE FROM folders WHERE path = ?`, folder)
-	})
 }
 
 // holds runs a query that gives one truth value.

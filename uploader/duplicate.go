@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net/http"
 	"os"
 	"path"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"go.uber.org/zap"
 
@@ -186,12 +190,11 @@ func (p *Pool) copied(ctx context.Context, job *queue.Job, other *state.File) (*
 func (p *Pool) copyTo(ctx context.Context, i *queue.Intent) error {
 	folder, name := split(i.Target)
 	fromFolder, fromName := split(i.Source)
-	p.stats.requests.Add(1)
 	if name == fromName && folder != fromFolder {
-		return p.library.Copy(ctx, i.Source, folder)
+		return p.copyInto(ctx, i.Source, folder)
 	}
 	staging := stagingFolder(i)
-	if err := p.library.Copy(ctx, i.Source, staging); err != nil {
+	if err := p.copyInto(ctx, i.Source, staging); err != nil {
 		return err
 	}
 	if fromName != name {
@@ -200,8 +203,68 @@ func (p *Pool) copyTo(ctx context.Context, i *queue.Intent) error {
 			return err
 		}
 	}
+	staged := path.Join(staging, name)
 	p.stats.requests.Add(1)
-	return p.library.Move(ctx, path.Join(staging, name), folder)
+	err := p.library.Move(ctx, staged, folder)
+	if notFound(err) {
+		err = p.inFolder(ctx, err, folder, func() error { return p.library.Move(ctx, staged, folder) })
+	}
+	return err
+}
+
+// copyInto lets ImageKit copy an asset into a folder, which is made where that takes a
+// call of its own.
+func (p *Pool) copyInto(ctx context.Context, source, folder string) error {
+	p.stats.requests.Add(1)
+	err := p.library.Copy(ctx, source, folder)
+	if notFound(err) {
+		err = p.inFolder(ctx, err, folder, func() error { return p.library.Copy(ctx, source, folder) })
+	}
+	return err
+}
+
+// notFound reports whether a server answered 404.
+func notFound(err error) bool {
+	var api *imagekit.Error
+	return errors.As(err, &api) && api.Status == http.StatusNotFound
+}
+
+// inFolder makes a call once more whose answer was 404, and before that the folder that
+// it goes into, if that is missing: ImageKit makes such a folder, and other servers want
+// it made. What they say in the 404 is not relied on.
+func (p *Pool) inFolder(ctx context.Context, err error, folder string, again func() error) error {
+	p.stats.requests.Add(1)
+	exists, asked := p.library.FolderExists(ctx, folder)
+	if asked != nil {
+		return err
+	}
+	if !exists { // else somebody has made it meanwhile
+		if err := p.makeFolder(ctx, folder); err != nil {
+			return err
+		}
+	}
+	p.stats.requests.Add(1)
+	return again()
+}
+
+// makeFolder makes a folder with just that name. The call that makes one replaces more
+// characters of its name than any other, and none of the names of the folders above it:
+// so a folder of another name is made by way of one inside it, which goes again.
+func (p *Pool) makeFolder(ctx context.Context, folder string) error {
+	p.stats.requests.Add(1)
+	kept := func(r rune) bool { return r == '_' || unicode.In(r, unicode.Letter, unicode.Mark, unicode.Number) }
+	if strings.IndexFunc(path.Base(folder), func(r rune) bool { return !kept(r) }) < 0 {
+		return p.library.CreateFolder(ctx, folder)
+	}
+	inside := path.Join(folder, fmt.Sprintf("iksync%016x", rand.Uint64())) // nobody else's
+	if err := p.library.CreateFolder(ctx, inside); err != nil {
+		return err
+	}
+	p.stats.requests.Add(1)
+	if err := p.library.DeleteFolder(ctx, inside); err != nil {
+		p.o.Log.Debug("an empty folder stays", zap.String("folder", inside), zap.Error(err))
+	}
+	return nil
 }
 
 // stagingFolder is where the copy of an intent is made.
@@ -223,7 +286,7 @@ func (p *Pool) unstage(ctx context.Context, i *queue.Intent) error {
 // noteFolders finds out, before the first file is sent to a folder, whether it is
 // there already: only what iksync made is removed again when it is empty.
 func (p *Pool) noteFolders(ctx context.Context, root *Root, folder string) error {
-	if !root.Removal.does(Delete) {
+	if !root.Removal.removesFolders() {
 		return nil
 	}
 	p.foldersMu.Lock()

@@ -3,6 +3,7 @@ package uploader
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path"
 	"strings"
 	"time"
@@ -14,44 +15,108 @@ import (
 	"iksync/uploader/imagekit"
 )
 
+const (
+	// asideAfter is after how many failed attempts an intent is set aside.
+	asideAfter = 5
+	// longestAside bounds the time between two attempts.
+	longestAside = 30 * time.Minute
+)
+
+// errUnresolved says that it could not be found out what became of an intent, which stays.
+var errUnresolved = errors.New("what became of a call is not known yet")
+
 // settleIntents finds out what became of everything that was intended and has
 // no outcome: in an earlier run, or when ImageKit's answer was lost. Nothing
-// else is done with these records before. It is false when there was nothing.
-func (m *mover) settleIntents(ctx context.Context) (did bool, err error) {
+// else is done with these records before. What can't be found out is tried again at
+// next, and keeps nothing else. did is false when there was nothing.
+func (m *mover) settleIntents(ctx context.Context) (did bool, next time.Time, err error) {
 	intents, err := m.p.q.Intents(ctx)
 	if err != nil {
-		return false, err
+		return false, next, err
 	}
 	for n := range intents {
 		i := &intents[n]
-		switch i.Kind {
-		case queue.CopyFile:
-			if m.p.copying.Load() == 0 { // else a worker is at it
-				err = m.p.unstage(ctx, i)
+		if wait := time.Until(i.NotBefore); wait > 0 && wait <= longestAside { // a longer one is of a clock that was wrong
+			if !i.Aside && (next.IsZero() || i.NotBefore.Before(next)) {
+				next = i.NotBefore
 			}
-		case queue.RemoveFolder:
-			err = m.p.q.Forget(ctx, i)
-		case queue.MoveFolder:
-			_, err = m.settleFolder(ctx, i, nil)
-		default:
-			var f *state.File
-			if f, err = m.p.db.FileByID(ctx, i.File); err == nil && f == nil {
-				err = m.p.q.Forget(ctx, i)
-			} else if err == nil {
-				err = m.settleFile(ctx, i, f)
-			}
+			continue
 		}
+		err := m.settleIntent(ctx, i)
 		var api *imagekit.Error
+		if errors.As(err, &api) && !errors.Is(err, errLost) {
+			err = m.unresolved(ctx, i, err)
+		}
 		switch {
+		case errors.Is(err, errUnresolved):
+			if !i.Aside && (next.IsZero() || i.NotBefore.Before(next)) {
+				next = i.NotBefore
+			}
+			continue
 		case errors.Is(err, errLost):
 		case errors.As(err, &api):
-			return did, m.unanswered(ctx, api)
+			return did, next, m.unanswered(ctx, api)
 		case err != nil:
-			return did, err
+			return did, next, err
+		}
+		if m.aside[i.ID] {
+			delete(m.aside, i.ID)
+			m.p.o.Log.Info("an unresolved change of the library is resolved", zap.String("source", i.Source), zap.String("target", i.Target))
 		}
 		did = true
 	}
-	return did, nil
+	return did, next, nil
+}
+
+// settleIntent finds out what became of one intent.
+func (m *mover) settleIntent(ctx context.Context, i *queue.Intent) error {
+	switch i.Kind {
+	case queue.CopyFile:
+		if m.p.copying.Load() > 0 {
+			return nil // a worker is at it
+		}
+		return m.p.unstage(ctx, i)
+	case queue.RemoveFolder:
+		return m.settleRemoval(ctx, i)
+	case queue.MoveFolder:
+		_, err := m.settleFolder(ctx, i, nil)
+		return err
+	}
+	f, err := m.p.db.FileByID(ctx, i.File)
+	if err != nil {
+		return err
+	}
+	if f == nil {
+		return m.p.q.Forget(ctx, i)
+	}
+	return m.settleFile(ctx, i, f)
+}
+
+// unresolved decides what follows when it can't be found out what became of an intent. An
+// error that all calls meet, and one of the state file, is returned as it is.
+func (m *mover) unresolved(ctx context.Context, i *queue.Intent, err error) error {
+	var api *imagekit.Error
+	if !errors.As(err, &api) || errors.Is(err, errLost) {
+		return err
+	}
+	switch api.Class {
+	case imagekit.Account, imagekit.Credentials, imagekit.Offline, imagekit.Throttled:
+		return err
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	until := time.Now().Add(min(max(api.RetryAfter, backoff(i.Tries, firstRetry, longestAside)), longestAside))
+	aside := i.Aside || api.Class == imagekit.File || i.Tries+1 >= asideAfter
+	if err := m.p.q.PutOffIntent(ctx, i, reason(api), until, aside); err != nil {
+		return err
+	}
+	if aside && !m.aside[i.ID] {
+		m.aside[i.ID] = true
+		m.p.o.Log.Warn("an unresolved change of the library is set aside", zap.String("source", i.Source), zap.String("target", i.Target), zap.Error(api),
+			zap.String("hint", "nothing is sent, moved or removed there until ImageKit tells what became of it; iksync asks again"))
+	}
+	return fmt.Errorf("%w: %w", errUnresolved, err)
 }
 
 // unanswered notes that ImageKit does not answer what must be known before

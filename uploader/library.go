@@ -24,6 +24,7 @@ type library interface {
 	DeleteFiles(ctx context.Context, ids []string) (deleted []string, refused map[string]string, err error)
 	RenameFolder(ctx context.Context, folder, name string) (jobID string, err error)
 	MoveFolder(ctx context.Context, folder, into string) (jobID string, err error)
+	CreateFolder(ctx context.Context, folder string) error
 	DeleteFolder(ctx context.Context, folder string) error
 	JobDone(ctx context.Context, jobID string) (bool, error)
 }
@@ -202,6 +203,12 @@ func (p *planned) MoveFolder(_ context.Context, folder, into string) (string, er
 	p.calls++
 	p.source, p.target = folder, path.Join(into, path.Base(folder))
 	return "planned", nil
+}
+
+// CreateFolder is never needed.
+func (p *planned) CreateFolder(context.Context, string) error {
+	p.calls++
+	return nil
 }
 
 // DeleteFolder is planned.

@@ -127,7 +127,7 @@ func (m *mover) chain(ctx context.Context, mv *queue.Move) (chain []*queue.Move,
 func (m *mover) failed(ctx context.Context, chain []*queue.Move, n int, err error) error {
 	mv := chain[n]
 	var api *imagekit.Error
-	if errors.Is(err, errOccupied) || errors.As(err, &api) && api.Class == imagekit.File {
+	if errors.Is(err, errOccupied) || errors.As(err, &api) && api.Class == imagekit.File && !errors.Is(err, errUnresolved) {
 		// It is not going there, so it had better be where it was.
 		if back := m.bring(ctx, mv.Donor, m.was[mv.JobID]); back != nil {
 			m.p.o.Log.Debug("an asset stays on its way", zap.String("remote_path", mv.Donor.RemotePath), zap.Error(back))
@@ -139,6 +139,8 @@ func (m *mover) failed(ctx context.Context, chain []*queue.Move, n int, err erro
 		return m.p.q.ToUpload(ctx, mv)
 	case errors.Is(err, errLost):
 		return nil // its record is gone, and it is an upload
+	case errors.Is(err, errUnresolved): // it is a move still, and goes on when that is known
+		return m.p.q.PutOff(ctx, mv, queue.Failure{Free: true, Class: imagekit.Transient.String(), Reason: err.Error(), NotBefore: time.Now().Add(firstRetry)})
 	case errors.Is(err, queue.ErrBusy), errors.Is(err, errLater), errors.As(err, &api):
 		return m.refused(ctx, mv, err, chain...)
 	}
@@ -247,7 +249,7 @@ func (m *mover) stepTowards(ctx context.Context, f *state.File, target string) e
 	case folder == toFolder:
 		err = m.p.library.Rename(ctx, f.RemotePath, toName)
 	case name == toName:
-		err = m.p.library.Move(ctx, f.RemotePath, toFolder)
+		err = m.moveInto(ctx, f, toFolder)
 	default:
 		var reserved bool
 		own := path.Base(aside(f, target))
@@ -264,7 +266,7 @@ func (m *mover) stepTowards(ctx context.Context, f *state.File, target string) e
 			if name != own {
 				err = m.p.library.Rename(ctx, f.RemotePath, own)
 			} else {
-				err = m.p.library.Move(ctx, f.RemotePath, toFolder)
+				err = m.moveInto(ctx, f, toFolder)
 			}
 		}
 	}
@@ -273,7 +275,7 @@ func (m *mover) stepTowards(ctx context.Context, f *state.File, target string) e
 	}
 	before := f.RemotePath
 	if settled := m.settleFile(ctx, i, f); settled != nil {
-		return settled
+		return m.unresolved(ctx, i, settled)
 	}
 	m.silent = 0
 	if f.RemotePath != before {
@@ -287,4 +289,19 @@ func (m *mover) stepTowards(ctx context.Context, f *state.File, target string) e
 		return errOccupied
 	}
 	return err
+}
+
+// moveInto moves the asset of a record into a folder, which is made where that takes a
+// call of its own. The library is asked for the asset first: a 404 may be about it.
+func (m *mover) moveInto(ctx context.Context, f *state.File, folder string) error {
+	err := m.p.library.Move(ctx, f.RemotePath, folder)
+	if !notFound(err) {
+		return err
+	}
+	m.p.stats.requests.Add(1)
+	asset, asked := m.p.library.Details(ctx, f.FileID)
+	if asked != nil || asset == nil || asset.FilePath != f.RemotePath {
+		return err
+	}
+	return m.p.inFolder(ctx, err, folder, func() error { return m.p.library.Move(ctx, f.RemotePath, folder) })
 }

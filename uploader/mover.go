@@ -49,6 +49,16 @@ type mover struct {
 	was        map[int64]string // remote path of the assets that are being moved, by job
 	silent     int              // times in a row that ImageKit did not answer what must be known
 	until      time.Time        // it is not asked before
+
+	refusals  map[int64]refusal // records whose copies ImageKit did not remove
+	left      int64             // copies that a run that has ended was to remove and did not
+	leftFirst []Unremoved
+	aside     map[int64]bool // intents that were reported as set aside
+	start     string         // of this process
+	began     time.Time
+
+	quietFor, betweenListings, removeEvery time.Duration
+
 	// read are the files that were read and found to be their donors', by job; of which
 	// generation of it.
 	read    map[int64]*queue.Move
@@ -56,7 +66,10 @@ type mover struct {
 }
 
 func newMover(p *Pool) *mover {
-	return &mover{p: p, wake: make(chan struct{}, 1), visiting: make(map[int64]bool), braked: make(map[int64]string), was: make(map[int64]string), read: make(map[int64]*queue.Move), leaving: make(map[int64]bool)}
+	return &mover{p: p, wake: make(chan struct{}, 1), visiting: make(map[int64]bool), braked: make(map[int64]string), was: make(map[int64]string),
+		read: make(map[int64]*queue.Move), leaving: make(map[int64]bool),
+		refusals: make(map[int64]refusal), aside: make(map[int64]bool), start: newStart(), began: time.Now(),
+		quietFor: quietFor, betweenListings: betweenListings, removeEvery: removeEvery}
 }
 
 // poke lets the mover look again.
@@ -81,7 +94,7 @@ func (m *mover) run(ctx context.Context) {
 		wait := pollEvery
 		if closed := max(m.p.gate.closedFor(time.Now()), time.Until(m.until)); closed > 0 {
 			wait = min(closed, pollEvery)
-		} else if did, next, err := m.pass(ctx); err != nil {
+		} else if did, next, err := m.passed(ctx); err != nil {
 			if ctx.Err() == nil {
 				m.p.fail(err)
 			}
@@ -107,6 +120,21 @@ func (m *mover) run(ctx context.Context) {
 // errLater says that it can't go on now: ImageKit is asked again later.
 var errLater = errors.New("later")
 
+// passed is pass, and true also when there is nothing left to wait for.
+func (m *mover) passed(ctx context.Context) (did bool, next time.Time, err error) {
+	before, err := m.p.q.HasMoves(ctx, m.p.rootIDs())
+	if err != nil {
+		return false, next, err
+	}
+	did, next, err = m.pass(ctx)
+	if err == nil && before && !did {
+		var left bool
+		left, err = m.p.q.HasMoves(ctx, m.p.rootIDs())
+		did = !left
+	}
+	return did, next, err
+}
+
 // pass does what there is to do; false when there was nothing. next is when there
 // will be more; the zero time when that is not known. An error is one of the state
 // file.
@@ -115,10 +143,15 @@ func (m *mover) pass(ctx context.Context) (did bool, next time.Time, err error) 
 	if err != nil {
 		return false, next, err
 	}
+	if !busy {
+		if busy, err = m.p.q.HasAside(ctx); err != nil {
+			return false, next, err
+		}
+	}
 	defer m.p.moving.Store(false)
 	for busy {
 		m.p.moving.Store(true)
-		settled, err := m.settleIntents(ctx)
+		settled, again, err := m.settleIntents(ctx)
 		did = did || settled
 		if err != nil {
 			next, err = m.later(err)
@@ -129,13 +162,16 @@ func (m *mover) pass(ctx context.Context) (did bool, next time.Time, err error) 
 			next, err = m.later(err)
 			return did, next, err
 		}
+		if next.IsZero() || !again.IsZero() && again.Before(next) {
+			next = again
+		}
 		did = did || one
 		if !one || ctx.Err() != nil {
 			break
 		}
 	}
 	if m.p.o.Idle == nil && m.p.removes() {
-		if due := m.removed.Add(removeEvery); time.Now().Before(due) {
+		if due := m.removed.Add(m.removeEvery); time.Now().Before(due) {
 			if next.IsZero() || due.Before(next) {
 				next = due
 			}
@@ -143,7 +179,7 @@ func (m *mover) pass(ctx context.Context) (did bool, next time.Time, err error) 
 		}
 		m.removed = time.Now()
 		if next.IsZero() {
-			next = m.removed.Add(removeEvery)
+			next = m.removed.Add(m.removeEvery)
 		}
 		if err := m.remove(ctx); err != nil {
 			next, err = m.later(err)

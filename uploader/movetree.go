@@ -182,7 +182,7 @@ func (m *mover) moveFolder(ctx context.Context, t *queue.Tree) (bool, error) {
 				return false, m.treeFailed(ctx, err)
 			}
 		}
-		done, err := m.folderJob(ctx, i, nil, func() (string, error) { return m.p.library.MoveFolder(ctx, source, toParent) })
+		done, err := m.folderJob(ctx, i, nil, func() (string, error) { return m.moveFolderInto(ctx, source, toParent) })
 		if err != nil || !done {
 			return false, m.treeFailed(ctx, err)
 		}
@@ -207,6 +207,8 @@ func (m *mover) treeFailed(ctx context.Context, err error) error {
 	case err == nil:
 		m.silent = 0
 		return nil
+	case errors.Is(err, errUnresolved):
+		return errLater
 	case errors.Is(err, queue.ErrBusy): // a worker sends something there: when it has, it is looked again
 		return errLater
 	case ctx.Err() != nil:
@@ -227,6 +229,19 @@ func (m *mover) treeFailed(ctx context.Context, err error) error {
 
 const statusLocked = 423
 
+// moveFolderInto begins the move of a folder into another, which is made where that
+// takes a call of its own.
+func (m *mover) moveFolderInto(ctx context.Context, source, into string) (job string, err error) {
+	job, err = m.p.library.MoveFolder(ctx, source, into)
+	if notFound(err) && into != "/" {
+		err = m.p.inFolder(ctx, err, into, func() (err error) {
+			job, err = m.p.library.MoveFolder(ctx, source, into)
+			return err
+		})
+	}
+	return job, err
+}
+
 // folderJob lets ImageKit do a job on a folder, as is intended, and records its
 // outcome, and what is intended then. false is that nothing has happened.
 func (m *mover) folderJob(ctx context.Context, i, then *queue.Intent, begin func() (string, error)) (bool, error) {
@@ -243,6 +258,9 @@ func (m *mover) folderJob(ctx context.Context, i, then *queue.Intent, begin func
 		return false, err
 	}
 	done, settled := m.settleFolder(ctx, i, then)
+	if errors.As(settled, &api) {
+		settled = m.unresolved(ctx, i, settled)
+	}
 	if settled == nil && !done {
 		settled = err // it is tried again, or given up
 	}

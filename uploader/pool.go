@@ -418,10 +418,23 @@ func (p *Pool) movesLeft() (bool, error) {
 	return p.q.HasMoves(context.Background(), p.rootIDs())
 }
 
-// removeAtEnd removes what is to be removed, for a pool that ends when all is done.
+// removeAtEnd removes what is to be removed, for a pool that ends when all is done, and
+// notes what is left.
 func (p *Pool) removeAtEnd(ctx context.Context) {
-	if err := p.mover.remove(ctx); err != nil && !errors.Is(err, errLater) && ctx.Err() == nil {
+	if !p.removes() {
+		return
+	}
+	err := p.mover.finish(ctx)
+	if err == nil {
+		err = p.failure()
+	} else if ctx.Err() == nil {
 		p.fail(err)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	if noted := p.mover.noteLeft(ctx, err); noted != nil {
+		p.fail(noted)
 	}
 }
 

@@ -43,10 +43,15 @@ type Removal struct {
 	// MaxShare is the same as a share of the root's files, 0.10 for 10 %; 0 is no
 	// such bound. With both the smaller counts.
 	MaxShare float64
+	// EmptyFolders says what becomes of folders that deletes have emptied.
+	EmptyFolders EmptyFolders
 	// TrashFolder is the remote folder for Trash, "/iksync-trash"; each day has a
 	// subfolder.
 	TrashFolder string
 }
+
+// removesFolders reports whether folders that deletes have emptied are removed.
+func (r *Removal) removesFolders() bool { return r.EmptyFolders == RemoveEmpty && r.does(Delete) }
 
 // Policy is that for records of files that are absent for a reason.
 func (r *Removal) Policy(why state.Absence) Policy {
@@ -61,6 +66,30 @@ func (r *Removal) does(p Policy) bool { return r.Gone == p || r.Filtered == p }
 
 // removes reports whether anything is removed.
 func (r *Removal) removes() bool { return r.Gone != Keep || r.Filtered != Keep }
+
+// EmptyFolders says what becomes of a folder of the library that iksync made and that
+// its deletes have emptied.
+type EmptyFolders int
+
+const (
+	// KeepEmpty leaves it.
+	KeepEmpty EmptyFolders = iota
+	// RemoveEmpty removes it some minutes after the last change below it. ImageKit
+	// removes a folder with all that is in it by then: what somebody else has uploaded
+	// and no listing shows yet is lost.
+	RemoveEmpty
+)
+
+// String names the choice as the configuration does.
+func (e EmptyFolders) String() string {
+	switch e {
+	case KeepEmpty:
+		return "keep"
+	case RemoveEmpty:
+		return "remove"
+	}
+	return "unknown"
+}
 
 // Duplicates says what is done with a file whose content is in the library already.
 type Duplicates int

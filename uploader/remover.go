@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path"
-	"strings"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -33,6 +33,147 @@ func (m *mover) remove(ctx context.Context) error {
 				break
 			}
 		}
+		if err := m.removeFolders(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// asked is what to find out about a root's removals.
+func (m *mover) asked(r *Root, identity []byte) queue.Removal {
+	q := queue.Removal{
+		RootID: r.ID, Gone: r.Removal.Gone != Keep, Filtered: r.Removal.Filtered != Keep, After: r.Removal.After,
+		MaxFiles: r.Removal.MaxFiles, MaxShare: r.Removal.MaxShare, Limit: imagekit.MaxDelete, Identity: identity,
+	}
+	now := time.Now()
+	for id, f := range m.refusals {
+		if f.until.After(now) {
+			q.Except = append(q.Except, id)
+		}
+	}
+	return q
+}
+
+// refusal is a file that ImageKit did not remove when it was asked for just that file.
+type refusal struct {
+	tries  int
+	until  time.Time // it is not asked before
+	reason string
+	final  bool // for this run
+}
+
+// keptBy notes that ImageKit did not remove the copy of a record. The others go on. In
+// a run that is to end some day what ImageKit refuses is not asked for again, and what
+// fails as often as an upload may.
+func (m *mover) keptBy(id int64, reason string, refused bool) {
+	f := m.refusals[id]
+	f.tries, f.reason = f.tries+1, reason
+	f.until = time.Now().Add(backoff(f.tries, firstRetry, longestRetry))
+	if refused {
+		f.until = time.Now().Add(backoff(f.tries, firstThrottled, longestThrottled))
+	}
+	if m.p.o.MaxAttempts > 0 && (refused || f.tries >= m.p.o.MaxAttempts) {
+		f.final, f.until = true, time.Now().Add(never)
+	}
+	m.refusals[id] = f
+}
+
+// never is longer than any run that is to end some day.
+const never = 365 * 24 * time.Hour
+
+// maxInARow is how many files in a row may fail before ImageKit is left alone.
+const maxInARow = 3
+
+// Unremoved is a copy that a run was to remove and did not.
+type Unremoved struct {
+	RootID     int64
+	Path       string
+	RemotePath string
+	Reason     string
+}
+
+// maxUnremoved bounds the copies that are named; all are counted.
+const maxUnremoved = 20
+
+// Unremoved counts the copies that a run that has ended was to remove and did not, and
+// names the first.
+func (p *Pool) Unremoved() (int64, []Unremoved) { return p.mover.left, p.mover.leftFirst }
+
+// noteLeft finds out what was to be removed and is there still; cause is why the run
+// gave up, nil when it did not.
+func (m *mover) noteLeft(ctx context.Context, cause error) error {
+	for i := range m.p.o.Roots {
+		r := &m.p.o.Roots[i]
+		if !r.Removal.removes() || r.away() || r.Sound != nil && !r.Sound() {
+			continue
+		}
+		identity, err := r.Identity()
+		if err != nil {
+			continue // nothing may be removed, and why is known
+		}
+		q := m.asked(r, identity)
+		q.Except = nil
+		due, err := m.p.q.Due(ctx, q)
+		if err != nil {
+			return err
+		}
+		if due.Braked != "" && !due.Approved {
+			continue
+		}
+		if n := due.All - due.Unscanned; len(due.Files) > 0 && !due.Approved {
+			m.left += n
+		} else {
+			m.left += int64(len(due.Files))
+		}
+		for _, f := range due.Files {
+			if len(m.leftFirst) == maxUnremoved {
+				break
+			}
+			u := Unremoved{RootID: r.ID, Path: f.Path, RemotePath: f.RemotePath, Reason: m.refusals[f.ID].reason}
+			if u.Reason == "" && cause != nil {
+				u.Reason = cause.Error()
+			}
+			m.leftFirst = append(m.leftFirst, u)
+		}
+	}
+	return nil
+}
+
+// finish removes what is to be removed for a run that is to end some day, and tries again
+// what fails. It returns when there is no more, or with why it gave up.
+func (m *mover) finish(ctx context.Context) error {
+	for ctx.Err() == nil && m.p.failure() == nil {
+		m.p.beat.Store(time.Now().UnixNano())
+		_, _, err := m.settleIntents(ctx)
+		if err == nil {
+			err = m.remove(ctx)
+		}
+		var until []time.Time
+		switch {
+		case errors.Is(err, errLater):
+			until = append(until, m.until)
+		case err != nil:
+			return err
+		}
+		intents, err := m.p.q.Intents(ctx)
+		if err != nil {
+			return err
+		}
+		for _, i := range intents {
+			if !i.Aside {
+				until = append(until, i.NotBefore)
+			}
+		}
+		for _, f := range m.refusals {
+			if !f.final {
+				until = append(until, f.until)
+			}
+		}
+		if len(until) == 0 {
+			return nil
+		}
+		pause(ctx, max(time.Until(slices.MinFunc(until, time.Time.Compare)), restMover))
 	}
 	return nil
 }
@@ -47,10 +188,7 @@ func (m *mover) removeSome(ctx context.Context, r *Root) (more bool, err error) 
 		m.p.o.Log.Debug("nothing is removed", zap.String("root", r.Dir.Name()), zap.Error(err))
 		return false, nil
 	}
-	due, err := m.p.q.Due(ctx, queue.Removal{
-		RootID: r.ID, Gone: r.Removal.Gone != Keep, Filtered: r.Removal.Filtered != Keep, After: r.Removal.After,
-		MaxFiles: r.Removal.MaxFiles, MaxShare: r.Removal.MaxShare, Limit: imagekit.MaxDelete, Identity: identity,
-	})
+	due, err := m.p.q.Due(ctx, m.asked(r, identity))
 	if err != nil {
 		return false, err
 	}
@@ -71,6 +209,7 @@ func (m *mover) removeSome(ctx context.Context, r *Root) (more bool, err error) 
 			} else {
 				err = m.p.q.MarkPresent(ctx, r.ID, []string{f.Path})
 			}
+			delete(m.refusals, f.ID)
 			if err != nil {
 				return false, err
 			}
@@ -85,7 +224,8 @@ func (m *mover) removeSome(ctx context.Context, r *Root) (more bool, err error) 
 			trash = append(trash, i)
 		}
 	}
-	done, err := m.deleteAll(ctx, r, deletes)
+	done, err := m.deleteAll(ctx, deletes)
+	inARow := 0
 	for _, i := range trash {
 		if err != nil {
 			break
@@ -95,9 +235,20 @@ func (m *mover) removeSome(ctx context.Context, r *Root) (more bool, err error) 
 			done++
 		}
 		var api *imagekit.Error
-		if errors.As(err, &api) && api.Class == imagekit.File {
+		switch {
+		case errors.Is(err, errUnresolved):
+			err = nil // the intent is looked into; the others go on
+		case errors.As(err, &api) && api.Class == imagekit.File:
 			m.p.o.Log.Warn("ImageKit does not move a file to the trash folder", zap.String("remote_path", i.Source), zap.Error(err))
+			m.keptBy(i.File, err.Error(), true)
 			err = nil // the others go on
+		case errors.As(err, &api) && api.Class == imagekit.Transient && ctx.Err() == nil:
+			if inARow++; inARow < maxInARow {
+				m.keptBy(i.File, err.Error(), false)
+				err = nil
+			}
+		case err == nil:
+			inARow = 0
 		}
 	}
 	var api *imagekit.Error
@@ -121,11 +272,49 @@ func (m *mover) sayBrake(r *Root, why string) {
 	}
 }
 
-// deleteAll deletes assets for good, in one call.
-func (m *mover) deleteAll(ctx context.Context, r *Root, intents []*queue.Intent) (done int, err error) {
+// deleteAll deletes assets for good, in one call. Where ImageKit refuses the call as a
+// whole, halves of it are tried, so that one asset keeps no other.
+func (m *mover) deleteAll(ctx context.Context, intents []*queue.Intent) (done int, err error) {
 	if len(intents) == 0 {
 		return 0, nil
 	}
+	done, err = m.deleteBatch(ctx, intents)
+	var api *imagekit.Error
+	if done > 0 || !errors.As(err, &api) || api.Class != imagekit.File || ctx.Err() != nil {
+		return done, err
+	}
+	if n := len(intents); n > 1 {
+		for _, half := range [][]*queue.Intent{intents[:n/2], intents[n/2:]} {
+			some, err := m.deleteAll(ctx, half)
+			if done += some; err != nil {
+				return done, err
+			}
+		}
+		return done, nil
+	}
+	f, dbErr := m.p.db.FileByID(ctx, intents[0].File)
+	if dbErr != nil || f == nil {
+		return 0, dbErr
+	}
+	m.p.stats.requests.Add(1)
+	asset, askErr := m.p.library.Details(ctx, f.FileID)
+	if askErr != nil || asset != nil {
+		m.p.o.Log.Warn("ImageKit does not delete a file", zap.String("remote_path", f.RemotePath), zap.Error(err))
+		m.keptBy(f.ID, err.Error(), true)
+		return 0, nil
+	}
+	if err := m.p.q.Intend(ctx, intents[0]); err != nil { // it is gone, whoever deleted it
+		if errors.Is(err, queue.ErrBusy) {
+			err = nil
+		}
+		return 0, err
+	}
+	m.p.stats.removed.Add(1)
+	return 1, m.p.q.Removed(context.WithoutCancel(ctx), intents[0], "")
+}
+
+// deleteBatch is one call of deleteAll.
+func (m *mover) deleteBatch(ctx context.Context, intents []*queue.Intent) (done int, err error) {
 	if err := m.p.q.IntendAll(ctx, &intents); err != nil || len(intents) == 0 {
 		return 0, err
 	}
@@ -146,6 +335,7 @@ func (m *mover) deleteAll(ctx context.Context, r *Root, intents []*queue.Intent)
 	for _, id := range deleted {
 		if i := byID[id]; i != nil {
 			m.p.stats.removed.Add(1)
+			delete(m.refusals, i.File)
 			m.p.toldRemoval(i, files[id])
 			m.p.o.Log.Info("deleted in the library", zap.String("path", files[id].Path), zap.String("remote_path", i.Source), zap.String("file_id", id))
 			if err := m.p.q.Removed(settled, i, ""); err != nil {
@@ -160,15 +350,13 @@ func (m *mover) deleteAll(ctx context.Context, r *Root, intents []*queue.Intent)
 	for id, i := range byID {
 		if why, ok := refused[id]; ok {
 			m.p.o.Log.Warn("ImageKit does not delete a file", zap.String("remote_path", i.Source), zap.String("why", why))
+			m.keptBy(i.File, why, true)
 		} else if ambiguous {
 			continue // the intent stays, and is looked into
 		}
 		if err := m.p.q.Forget(settled, i); err != nil {
 			return done, err
 		}
-	}
-	if callErr == nil && done > 0 {
-		callErr = m.removeFolders(ctx, r, files)
 	}
 	return done, callErr
 }
@@ -193,12 +381,13 @@ func (m *mover) trash(ctx context.Context, i *queue.Intent) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	callErr := m.p.library.Move(ctx, i.Source, path.Dir(i.Target))
+	callErr := m.moveInto(ctx, f, path.Dir(i.Target))
 	if callErr != nil && ctx.Err() != nil {
 		return false, callErr // it may be done yet: the intent stays
 	}
 	err = m.settleFile(ctx, i, f)
 	if err == nil && callErr == nil {
+		delete(m.refusals, i.File)
 		m.p.toldRemoval(i, f)
 		m.p.o.Log.Info("moved to the trash folder", zap.String("path", f.Path), zap.String("remote_path", i.Target))
 		return true, nil
@@ -206,93 +395,8 @@ func (m *mover) trash(ctx context.Context, i *queue.Intent) (bool, error) {
 	if errors.Is(err, errLost) {
 		return true, nil
 	}
-	return false, errors.Join(err, callErr)
-}
-
-// removeFolders removes the folders that the deleted files were in, where iksync
-// made them and nothing is in them any more: the deepest first, then those above.
-func (m *mover) removeFolders(ctx context.Context, r *Root, files map[string]*state.File) error {
-	folders := make(map[string]bool)
-	for _, f := range files {
-		folders[path.Dir(f.RemotePath)] = true
+	if err != nil {
+		return false, m.unresolved(ctx, i, err)
 	}
-	depth := func(folder string) int { return strings.Count(folder, "/") }
-	for len(folders) > 0 {
-		deepest := 0
-		for folder := range folders {
-			deepest = max(deepest, depth(folder))
-		}
-		var intents []*queue.Intent
-		for folder := range folders {
-			if depth(folder) < deepest {
-				continue
-			}
-			delete(folders, folder)
-			if folder == "/" || folder == r.Folder || r.Folder != "/" && !under(folder, r.Folder) {
-				continue
-			}
-			made, err := m.p.q.MadeFolder(ctx, folder)
-			if err != nil {
-				return err
-			}
-			if made {
-				intents = append(intents, &queue.Intent{Kind: queue.RemoveFolder, Source: folder})
-			}
-		}
-		removed, err := m.removeEmpty(ctx, intents)
-		if err != nil {
-			return err
-		}
-		for _, folder := range removed {
-			folders[path.Dir(folder)] = true
-		}
-	}
-	return nil
-}
-
-// removeEmpty removes those of some folders that are empty, and returns which.
-// Nothing is sent there meanwhile. It looks twice, since what was put there just
-// now may be missing from one listing.
-func (m *mover) removeEmpty(ctx context.Context, intents []*queue.Intent) (removed []string, err error) {
-	if err := m.p.q.IntendAll(ctx, &intents); err != nil || len(intents) == 0 {
-		return nil, err
-	}
-	defer func() {
-		for _, i := range intents {
-			err = errors.Join(err, m.p.q.Forget(context.WithoutCancel(ctx), i))
-		}
-	}()
-	empty := intents
-	for look := range 2 {
-		if look > 0 && len(empty) > 0 && m.p.tell == nil {
-			pause(ctx, firstRetry)
-		}
-		var still []*queue.Intent
-		for _, i := range empty {
-			m.p.stats.requests.Add(1)
-			inside, err := m.p.library.List(ctx, i.Source, 0, 1)
-			if err != nil {
-				return nil, err
-			}
-			if len(inside) == 0 {
-				still = append(still, i)
-			}
-		}
-		empty = still
-	}
-	for _, i := range empty {
-		if ctx.Err() != nil {
-			return removed, ctx.Err()
-		}
-		m.p.stats.requests.Add(1)
-		if err := m.p.library.DeleteFolder(ctx, i.Source); err != nil {
-			return removed, err
-		}
-		if err := m.p.q.ForgetFolder(ctx, i.Source); err != nil {
-			return removed, err
-		}
-		removed = append(removed, i.Source)
-		m.p.o.Log.Info("an empty folder was removed from the library", zap.String("folder", i.Source))
-	}
-	return removed, nil
+	return false, callErr
 }

@@ -353,6 +353,23 @@ func (b *backfill) gather(ctx context.Context, db *state.DB, q *queue.Queue, roo
 	if err != nil {
 		return nil, errors.Join(cause, err)
 	}
+	for i := range roots {
+		if removal := &roots[i].config.Removal; removal.EmptyFolders == uploader.RemoveEmpty {
+			n, err := q.EmptiedFolders(ctx, roots[i].config.Folder)
+			if err != nil {
+				return nil, errors.Join(cause, err)
+			}
+			r.emptyFolders += n
+		}
+	}
+	left, first := w.pool.Unremoved()
+	r.unremoved = left
+	for _, u := range first {
+		r.unremovedFirst = append(r.unremovedFirst, failure{Path: display(u.Path), Class: "not_removed", Reason: u.Reason})
+	}
+	if r.unresolved, err = unresolvedChanges(ctx, q); err != nil {
+		return nil, errors.Join(cause, err)
+	}
 	r.remaining = depths[queue.Ready].Jobs + depths[queue.Leased].Jobs
 	for _, id := range ids {
 		standing, err := q.Standing(ctx, id)

@@ -254,6 +254,9 @@ func (o *operator) look(ctx context.Context) (*control.Status, error) {
 	}
 	s := &control.Status{Running: true, Version: version, PID: os.Getpid(), Started: o.started, At: time.Now(), StateFile: o.d.db.Path(), StateFileBytes: stateBytes(o.d.db.Path()),
 		Roots: []control.RootStatus{}, Transfers: []control.Transfer{}, Recent: []control.Upload{}}
+	if s.Unresolved, err = unresolvedChanges(ctx, q); err != nil {
+		return nil, err
+	}
 	s.Uploads = o.uploads(g)
 	wait := ""
 	if trouble := o.d.db.Trouble(); trouble != nil {
@@ -390,12 +393,26 @@ func (o *operator) root(ctx context.Context, g *generation, i int, backlogs map[
 	return r, nil
 }
 
+// unresolvedChanges lists the changes of the library that were set aside.
+func unresolvedChanges(ctx context.Context, q *queue.Queue) (all []control.Unresolved, err error) {
+	intents, err := q.Intents(ctx)
+	for i := range intents {
+		if in := &intents[i]; in.Aside {
+			all = append(all, control.Unresolved{Source: in.Source, Target: in.Target, Reason: in.Reason, Next: in.NotBefore})
+		}
+	}
+	return all, err
+}
+
 // offline tells what the state file does, when there is no daemon.
 func offline(ctx context.Context, db *state.DB, q *queue.Queue) (*control.Status, error) {
 	s := &control.Status{Version: version, At: time.Now(), State: control.NotRunning, StateFile: db.Path(), StateFileBytes: stateBytes(db.Path()),
 		Roots: []control.RootStatus{}, Transfers: []control.Transfer{}, Recent: []control.Upload{}}
 	roots, err := db.Roots(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if s.Unresolved, err = unresolvedChanges(ctx, q); err != nil {
 		return nil, err
 	}
 	backlogs, err := q.Backlogs(ctx)

@@ -186,6 +186,10 @@ func printStatus(w io.Writer, s *control.Status) error {
 			line("scanned", "%s ago", span(s.At.Sub(r.Scan.Last)))
 		}
 	}
+	for i := range s.Unresolved {
+		u := &s.Unresolved[i]
+		fmt.Fprintf(&b, "\nunresolved: %s: nothing is sent, moved or removed there until ImageKit tells what became of it\n", changeOf(u))
+	}
 	if s.Running {
 		printUploads(&b, &s.Uploads, s.At)
 	}

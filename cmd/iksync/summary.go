@@ -15,6 +15,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"iksync/cmd/iksync/internal/control"
 	"iksync/queue"
 	"iksync/uploader"
 	"iksync/uploader/imagekit"
@@ -44,7 +45,12 @@ type result struct {
 	interrupted bool
 	cause       error
 	emulator    *embedded
-	serves      bool // the emulator goes on
+
+	emptyFolders   int64 // that a later run removes
+	unremoved      int64 // copies that were to be removed and are there still
+	unremovedFirst []failure
+	unresolved     []control.Unresolved
+	serves         bool // the emulator goes on
 }
 
 type rootSummary struct {
@@ -78,6 +84,14 @@ func outsideFolder(ctx context.Context, q *queue.Queue, r *openRoot) (*elsewhere
 	return &elsewhere{Root: r.config.Path, Folder: r.config.Folder, Files: n, First: first}, nil
 }
 
+// changeOf names a change of the library, and why its outcome is not known.
+func changeOf(u *control.Unresolved) string {
+	if u.Target == "" {
+		return fmt.Sprintf("%s: %s", u.Source, u.Reason)
+	}
+	return fmt.Sprintf("%s -> %s: %s", u.Source, u.Target, u.Reason)
+}
+
 type failure struct {
 	Path      string `json:"path"`
 	Class     string `json:"class"`
@@ -94,39 +108,44 @@ type renamed struct {
 
 // summary is a result in the form that --json prints.
 type summary struct {
-	InStep         bool             `json:"in_step"`
-	Interrupted    bool             `json:"interrupted"`
-	Error          string           `json:"error,omitempty"`
-	Roots          []rootSummary    `json:"roots"`
-	Files          int64            `json:"files"`
-	Bytes          int64            `json:"bytes"`
-	Uploaded       int64            `json:"uploaded"`
-	UploadedBytes  int64            `json:"uploaded_bytes"`
-	Unchanged      int64            `json:"unchanged"`
-	Touched        int64            `json:"touched"`
-	Skipped        map[string]int64 `json:"skipped"`
-	Waiting        map[string]int64 `json:"waiting"`
-	WaitingFirst   []failure        `json:"waiting_first,omitempty"`
-	Failed         map[string]int64 `json:"failed"`
-	FailedFirst    []failure        `json:"failed_first,omitempty"`
-	Unreadable     int64            `json:"unreadable"`
-	UnreadablePath []failure        `json:"unreadable_first,omitempty"`
-	Remaining      int64            `json:"remaining"`
-	Moved          int64            `json:"moved"`
-	MovedFolders   int64            `json:"moved_folders"`
-	Copied         int64            `json:"copied"`
-	Aliased        int64            `json:"aliased"`
-	Removed        int64            `json:"removed"`
-	Gone           int64            `json:"gone"`
-	Braked         []string         `json:"braked,omitempty"`
-	Elsewhere      []elsewhere      `json:"elsewhere,omitempty"`
-	Renamed        int64            `json:"renamed"`
-	RenamedFirst   []renamed        `json:"renamed_first,omitempty"`
-	Retries        int64            `json:"retries"`
-	Requests       int64            `json:"requests"`
-	Seconds        float64          `json:"seconds"`
-	State          string           `json:"state"`
-	EmulatorDir    string           `json:"emulator_dir,omitempty"`
+	InStep         bool                 `json:"in_step"`
+	Interrupted    bool                 `json:"interrupted"`
+	Error          string               `json:"error,omitempty"`
+	Roots          []rootSummary        `json:"roots"`
+	Files          int64                `json:"files"`
+	Bytes          int64                `json:"bytes"`
+	Uploaded       int64                `json:"uploaded"`
+	UploadedBytes  int64                `json:"uploaded_bytes"`
+	Unchanged      int64                `json:"unchanged"`
+	Touched        int64                `json:"touched"`
+	Skipped        map[string]int64     `json:"skipped"`
+	Waiting        map[string]int64     `json:"waiting"`
+	WaitingFirst   []failure            `json:"waiting_first,omitempty"`
+	Failed         map[string]int64     `json:"failed"`
+	FailedFirst    []failure            `json:"failed_first,omitempty"`
+	Unreadable     int64                `json:"unreadable"`
+	UnreadablePath []failure            `json:"unreadable_first,omitempty"`
+	Remaining      int64                `json:"remaining"`
+	Moved          int64                `json:"moved"`
+	MovedFolders   int64                `json:"moved_folders"`
+	Copied         int64                `json:"copied"`
+	Aliased        int64                `json:"aliased"`
+	Removed        int64                `json:"removed"`
+	NotRemoved     int64                `json:"not_removed"`
+	NotRemovedPath []failure            `json:"not_removed_first,omitempty"`
+	Unresolved     int64                `json:"unresolved"`
+	UnresolvedList []control.Unresolved `json:"unresolved_first,omitempty"`
+	EmptyFolders   int64                `json:"empty_folders_left"`
+	Gone           int64                `json:"gone"`
+	Braked         []string             `json:"braked,omitempty"`
+	Elsewhere      []elsewhere          `json:"elsewhere,omitempty"`
+	Renamed        int64                `json:"renamed"`
+	RenamedFirst   []renamed            `json:"renamed_first,omitempty"`
+	Retries        int64                `json:"retries"`
+	Requests       int64                `json:"requests"`
+	Seconds        float64              `json:"seconds"`
+	State          string               `json:"state"`
+	EmulatorDir    string               `json:"emulator_dir,omitempty"`
 }
 
 func (r *result) summary() summary {
@@ -136,7 +155,9 @@ func (r *result) summary() summary {
 		Skipped: make(map[string]int64), Waiting: r.held, WaitingFirst: r.holds, Failed: r.failed, FailedFirst: r.failures,
 		Remaining: r.remaining, Retries: r.stats.Retries, Requests: r.stats.Requests, Seconds: r.seconds, State: r.statePath,
 		Renamed: r.stats.Renamed, Moved: r.stats.Moved, MovedFolders: r.stats.MovedFolders, Copied: r.stats.Copied, Aliased: r.stats.Aliased, Removed: r.stats.Removed,
-		Gone: r.gone, Braked: r.braked, Elsewhere: r.elsewhere,
+		NotRemoved: r.unremoved, NotRemovedPath: r.unremovedFirst, Unresolved: int64(len(r.unresolved)), UnresolvedList: r.unresolved[:min(len(r.unresolved), maxListed)],
+		EmptyFolders: r.emptyFolders,
+		Gone:         r.gone, Braked: r.braked, Elsewhere: r.elsewhere,
 	}
 	if r.cause != nil && !r.interrupted {
 		s.Error = r.cause.Error()
@@ -181,7 +202,7 @@ func (r *result) exit() error {
 		return exit(exitInterrupted, nil)
 	case r.cause != nil:
 		return exit(exitFailed, r.cause)
-	case len(r.failed) > 0 || r.remaining > 0:
+	case len(r.failed) > 0 || r.remaining > 0 || r.unremoved > 0 || len(r.unresolved) > 0:
 		return exit(exitFailed, nil)
 	}
 	for i := range r.reports {
@@ -216,7 +237,14 @@ func (s *summary) print(w io.Writer) {
 	case s.InStep:
 		fmt.Fprintf(w, "In step: %s, %s.\n", files(s.Files), humanize.Bytes(uint64(s.Bytes)))
 	default:
-		fmt.Fprintf(w, "Not in step: %s failed, %s left.\n", files(sum(s.Failed)+s.Unreadable), files(s.Remaining))
+		more := ""
+		if s.NotRemoved > 0 {
+			more += fmt.Sprintf(", %s not removed from the library", files(s.NotRemoved))
+		}
+		if s.Unresolved > 0 {
+			more += fmt.Sprintf(", %s of the library unresolved", quantity(s.Unresolved, "change"))
+		}
+		fmt.Fprintf(w, "Not in step: %s failed, %s left%s.\n", files(sum(s.Failed)+s.Unreadable), files(s.Remaining), more)
 	}
 	line := func(name string, n int64, detail string) {
 		if n > 0 {
@@ -249,6 +277,13 @@ func (s *summary) print(w io.Writer) {
 	line("copied", s.Copied, "the library had their content; no byte sent")
 	line("the same", s.Aliased, "as other files of the library: recorded with their fileIds, not sent")
 	line("removed", s.Removed, "copies of files that are gone, deleted or moved to the trash folder as configured")
+	line("not removed", s.NotRemoved, "copies of files that are gone: ImageKit did not remove them")
+	list(w, s.NotRemovedPath, s.NotRemoved)
+	line("unresolved", s.Unresolved, "changes of the library: ImageKit did not tell what became of them; the next run asks again")
+	for i := range s.UnresolvedList {
+		fmt.Fprintf(w, "      %s\n", changeOf(&s.UnresolvedList[i]))
+	}
+	line("folders", s.EmptyFolders, "that seem to be empty stay for now: a run removes one that was quiet for 5 minutes")
 	line("gone", s.Gone, "not there, or not wanted, any more; their copies are in the library still")
 	for _, why := range s.Braked {
 		fmt.Fprintf(w, "      nothing is removed: %s (iksync approve)\n", why)

@@ -23,3 +23,20 @@ CREATE TABLE rehash (
     read     INTEGER NOT NULL, -- files that were read, by this pass
     ended_at INTEGER           -- NULL while it goes on
 ) STRICT;
+
+-- Folders that iksync made and whose files it has deleted: one is removed only after
+-- nothing of iksync's has happened below it for some minutes. The time is added up from
+-- look to look, so neither a clock that is set nor a restart shortens it.
+ALTER TABLE folders ADD COLUMN emptied   INTEGER NOT NULL DEFAULT 0;  -- 1: a file below it was deleted in the library since
+ALTER TABLE folders ADD COLUMN quiet_ms  INTEGER NOT NULL DEFAULT 0;  -- how long it was observed to be quiet
+ALTER TABLE folders ADD COLUMN look_boot TEXT    NOT NULL DEFAULT ''; -- of the last look that found it quiet: of which start of the machine its clock is; '' before the first
+ALTER TABLE folders ADD COLUMN look_up   INTEGER NOT NULL DEFAULT 0;  -- and that clock, ms
+ALTER TABLE folders ADD COLUMN look_at   INTEGER NOT NULL DEFAULT 0;  -- and the time of day, unix ms
+CREATE INDEX folders_emptied ON folders (path) WHERE emptied <> 0;
+
+-- Intents whose outcome could not be found out. Such an intent keeps its record, its
+-- source and its target out of everything, and nothing else.
+ALTER TABLE intents ADD COLUMN tries      INTEGER NOT NULL DEFAULT 0;  -- failed attempts to find it out
+ALTER TABLE intents ADD COLUMN not_before INTEGER NOT NULL DEFAULT 0;  -- unix ms of the next one
+ALTER TABLE intents ADD COLUMN aside      INTEGER NOT NULL DEFAULT 0;  -- 1: set aside; no run waits for it
+ALTER TABLE intents ADD COLUMN reason     TEXT    NOT NULL DEFAULT ''; -- of the last failure

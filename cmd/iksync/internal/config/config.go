@@ -227,6 +227,7 @@ type documentRoot struct {
 	Filtered    string         `yaml:"filtered"`
 	DeleteAfter string         `yaml:"delete_after"`
 	MaxDelete   string         `yaml:"max_delete"`
+	EmptyDirs   string         `yaml:"empty_folders"`
 	TrashFolder string         `yaml:"trash_folder"`
 	Duplicates  string         `yaml:"duplicates"`
 	Upload      Upload         `yaml:"upload"`

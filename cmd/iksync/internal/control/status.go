@@ -28,10 +28,22 @@ type Status struct {
 	StateFile      string `json:"state_file"`
 	StateFileBytes int64  `json:"state_file_bytes"`
 
+	// Unresolved are changes of the library of which ImageKit has not told what became of
+	// them: nothing is sent, moved or removed there until it does.
+	Unresolved []Unresolved `json:"unresolved,omitempty"`
+
 	Roots     []RootStatus `json:"roots"`
 	Uploads   Uploads      `json:"uploads"`
 	Transfers []Transfer   `json:"transfers"`
 	Recent    []Upload     `json:"recent"`
+}
+
+// Unresolved is a change of the library whose outcome is not known.
+type Unresolved struct {
+	Source string    `json:"source"`
+	Target string    `json:"target,omitempty"`
+	Reason string    `json:"reason"`
+	Next   time.Time `json:"next,omitzero"` // when ImageKit is asked again
 }
 
 // RootStatus is how one root stands.
