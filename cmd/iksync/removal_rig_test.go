@@ -71,7 +71,7 @@ func (r *removalRig) policy(lines ...string) {
 	r.Helper()
 	var more strings.Builder
 	p := policies(lines...)
-	for _, key := range []string{"delete", "filtered", "delete_after", "max_delete", "trash_folder", "exclude"} {
+	for _, key := range []string{"delete", "filtered", "delete_after", "max_delete", "empty_folders", "trash_folder", "exclude"} {
 		if value, ok := p[key]; ok {
 			fmt.Fprintf(&more, "    %s: %s\n", key, value)
 		}

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"iksync/state"
 	"iksync/uploader/emulator"
 )
 
@@ -386,4 +387,134 @@ func TestAnInterruptEndsTheRemovals(t *testing.T) {
 	if n := len(r.took()); n > 2 {
 		t.Errorf("it went on with %d more", n-1)
 	}
+}
+
+// TestAFolderWithAFreshFileStays although no listing shows the file yet: another file of
+// the folder has just been deleted.
+func TestAFolderWithAFreshFileStays(t *testing.T) {
+	t.Parallel()
+	for name, more := range map[string][]string{"by default": nil, "where empty folders go": {"empty_folders: remove"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRemovalRig(t, emulator.Behaviour{ListingLag: 2 * time.Second}, append(more, "delete: delete")...)
+			r.write("d/old.jpg")
+			r.write("kept.jpg")
+			r.backfill()
+			r.remove("d/old.jpg")
+			r.write("d/fresh.jpg")
+			if out := r.backfill(); !strings.Contains(out, "In step") {
+				t.Errorf("it says %s", out)
+			}
+			r.wantAssets("/photos/d/fresh.jpg", "/photos/kept.jpg")
+			r.exportIsLibrary()
+		})
+	}
+}
+
+// TestABackfillLeavesAnEmptyFolderToALaterRun and says so.
+func TestABackfillLeavesAnEmptyFolderToALaterRun(t *testing.T) {
+	t.Parallel()
+	r := newRemovalRig(t, emulator.Behaviour{}, "delete: delete", "empty_folders: remove")
+	r.write("d/old.jpg")
+	r.write("kept.jpg")
+	r.backfill()
+	r.remove("d")
+	for range 2 {
+		if out := r.backfill(); !strings.Contains(out, "In step") || !strings.Contains(out, "  folders           1  that seem to be empty stay for now") {
+			t.Errorf("it says %s", out)
+		}
+	}
+	out, err := r.command("iksync", []string{"backfill", "--config", r.config, "--json"}).Output()
+	r.must(err)
+	if !strings.Contains(string(out), `"empty_folders_left": 1,`) {
+		t.Errorf("it says %s", out)
+	}
+	for _, call := range r.took() {
+		if strings.HasPrefix(call, "DELETE") {
+			t.Errorf("the library was told %s", call)
+		}
+	}
+	r.age("UPDATE folders SET quiet_ms = 300000")
+	if out := r.backfill(); strings.Contains(out, "  folders ") {
+		t.Errorf("it says %s", out)
+	}
+	if took := strings.Join(r.took(), "\n"); strings.Count(took, "DELETE /v1/folder") != 1 {
+		t.Errorf("the library was told %s", took)
+	}
+	r.wantAssets("/photos/kept.jpg")
+}
+
+// age changes the state file as time does.
+func (r *removalRig) age(query string) {
+	r.Helper()
+	db, err := state.Open(r.Context(), r.state)
+	r.must(err)
+	r.must(db.Write(r.Context(), state.Durable, func(tx *state.Tx) error { return tx.Exec(query) }))
+	r.must(db.Close())
+}
+
+// TestABackfillTriesRemovalsAgain and names what it did not remove.
+func TestABackfillTriesRemovalsAgain(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		policy string
+		fault  emulator.Fault
+		left   bool
+	}{
+		"deletes that are throttled once": {"delete", emulator.Fault{Endpoint: "batchDelete", Count: 1, Status: 429, Headers: map[string]string{"X-RateLimit-Reset": "20"}}, false},
+		"deletes that fail once":          {"delete", emulator.Fault{Endpoint: "batchDelete", Count: 1, Status: 503}, false},
+		"deletes that are refused":        {"delete", emulator.Fault{Endpoint: "batchDelete", Status: 400, Message: "not to be deleted"}, true},
+		"moves that are throttled once":   {"trash", emulator.Fault{Endpoint: "move", Count: 1, Status: 429, Headers: map[string]string{"X-RateLimit-Reset": "20"}}, false},
+		"moves that are refused":          {"trash", emulator.Fault{Endpoint: "move", Status: 400, Message: "not to be moved"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRemovalRig(t, emulator.Behaviour{}, "delete: "+c.policy)
+			r.write("gone.jpg")
+			r.write("kept.jpg")
+			r.backfill()
+			r.remove("gone.jpg")
+			c.fault.Action = emulator.ActionStatus
+			r.faults(c.fault)
+			cmd := r.command("iksync", []string{"backfill", "--config", r.config, "--no-progress"})
+			out, err := cmd.Output()
+			_, there := r.assets()["/photos/gone.jpg"]
+			switch {
+			case there != c.left:
+				t.Errorf("the copy is there: %v\n%s", there, out)
+			case !c.left:
+				r.must(err)
+			case cmd.ProcessState.ExitCode() != exitFailed || !strings.Contains(string(out), "1 file not removed from the library") || !strings.Contains(string(out), "gone.jpg: ") || !strings.Contains(string(out), c.fault.Message):
+				t.Errorf("exit code %d, and it says %s", cmd.ProcessState.ExitCode(), out)
+			}
+		})
+	}
+}
+
+// TestABackfillNamesWhatIsUnresolved, as does status.
+func TestABackfillNamesWhatIsUnresolved(t *testing.T) {
+	t.Parallel()
+	r := newRemovalRig(t, emulator.Behaviour{})
+	r.write("a.jpg")
+	r.write("b.jpg")
+	r.backfill()
+	id := r.assets()["/photos/a.jpg"].FileID
+	r.must(os.Rename(filepath.Join(r.tree(), "a.jpg"), filepath.Join(r.tree(), "c.jpg")))
+	r.must(os.Rename(filepath.Join(r.tree(), "b.jpg"), filepath.Join(r.tree(), "d.jpg")))
+	r.faults(emulator.Fault{Endpoint: "details", Path: id, Skip: 1, Action: emulator.ActionStatus, Status: 400, Message: "no sense"})
+	cmd := r.command("iksync", []string{"backfill", "--config", r.config, "--no-progress"})
+	out, _ := cmd.Output()
+	const change = "/photos/a.jpg -> /photos/c.jpg: no sense"
+	if cmd.ProcessState.ExitCode() != exitFailed || !strings.Contains(string(out), "1 change of the library unresolved") || !strings.Contains(string(out), change) {
+		t.Errorf("exit code %d, and it says %s", cmd.ProcessState.ExitCode(), out)
+	}
+	r.wantAssets("/photos/c.jpg", "/photos/d.jpg")
+	status, err := r.command("iksync", []string{"status"}).Output()
+	r.must(err)
+	if !strings.Contains(string(status), "unresolved: "+change) {
+		t.Errorf("status says %s", status)
+	}
+	r.faults()
+	r.backfill()
+	r.exportIsLibrary()
 }

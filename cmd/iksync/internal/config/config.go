@@ -213,25 +213,25 @@ type document struct {
 }
 
 type documentRoot struct {
-	Path        string         `yaml:"path"`
-	Folder      string         `yaml:"folder"`
-	Include     []string       `yaml:"include"`
-	Exclude     []string       `yaml:"exclude"`
-	Junk        *bool          `yaml:"junk"`
-	Types       []string       `yaml:"types"`
-	MinSize     string         `yaml:"min_size"`
-	MaxSize     string         `yaml:"max_size"`
-	MinAge      string         `yaml:"min_age"`
-	Symlinks    string         `yaml:"symlinks"`
-	Delete      string         `yaml:"delete"`
-	Filtered    string         `yaml:"filtered"`
-	DeleteAfter string         `yaml:"delete_after"`
-	MaxDelete   string         `yaml:"max_delete"`
-	EmptyDirs   string         `yaml:"empty_folders"`
-	TrashFolder string         `yaml:"trash_folder"`
-	Duplicates  string         `yaml:"duplicates"`
-	Upload      Upload         `yaml:"upload"`
-	Rules       []documentRule `yaml:"rules"`
+	Path         string         `yaml:"path"`
+	Folder       string         `yaml:"folder"`
+	Include      []string       `yaml:"include"`
+	Exclude      []string       `yaml:"exclude"`
+	Junk         *bool          `yaml:"junk"`
+	Types        []string       `yaml:"types"`
+	MinSize      string         `yaml:"min_size"`
+	MaxSize      string         `yaml:"max_size"`
+	MinAge       string         `yaml:"min_age"`
+	Symlinks     string         `yaml:"symlinks"`
+	Delete       string         `yaml:"delete"`
+	Filtered     string         `yaml:"filtered"`
+	DeleteAfter  string         `yaml:"delete_after"`
+	MaxDelete    string         `yaml:"max_delete"`
+	EmptyFolders string         `yaml:"empty_folders"`
+	TrashFolder  string         `yaml:"trash_folder"`
+	Duplicates   string         `yaml:"duplicates"`
+	Upload       Upload         `yaml:"upload"`
+	Rules        []documentRule `yaml:"rules"`
 }
 
 type documentRule struct {

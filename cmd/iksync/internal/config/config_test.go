@@ -268,6 +268,8 @@ func TestRemoval(t *testing.T) {
 			func(r *uploader.Removal) { r.Gone, r.Filtered = uploader.Delete, uploader.Trash }},
 		"a removal may wait for days": {
 			"/photos", "delete_after: 7d", func(r *uploader.Removal) { r.After = 7 * 24 * time.Hour }},
+		"folders that are empty may go": {
+			"/photos", "delete: delete, empty_folders: remove", func(r *uploader.Removal) { r.Gone, r.EmptyFolders = uploader.Delete, uploader.RemoveEmpty }},
 		"a removal may wait for nothing":            {"/photos", "delete_after: 0s", func(r *uploader.Removal) { r.After = 0 }},
 		"a bound may be files alone":                {"/photos", "max_delete: 1", func(r *uploader.Removal) { r.MaxFiles, r.MaxShare = 1, 0 }},
 		"a bound may be a share alone":              {"/photos", "max_delete: 25%", func(r *uploader.Removal) { r.MaxFiles, r.MaxShare = 0, 0.25 }},
@@ -361,7 +363,7 @@ func TestDiff(t *testing.T) {
 	}{
 		"defaults that are written out are no change": {
 			"imagekit: {reads_per_second: 20.0, writes_per_second: 5}\nlog: {format: auto}\n" +
-				root("delete: keep, filtered: keep, delete_after: 1d, max_delete: '100,10%', trash_folder: iksync-trash, duplicates: upload"), nil},
+				root("delete: keep, filtered: keep, delete_after: 1d, max_delete: '100,10%', empty_folders: keep, trash_folder: iksync-trash, duplicates: upload"), nil},
 		"rates are told": {
 			"imagekit: {reads_per_second: 0.5, writes_per_second: 6}\n" + root(""),
 			[]string{"imagekit.reads_per_second: 20 -> 0.5", "imagekit.writes_per_second: 5 -> 6"}},
@@ -370,6 +372,7 @@ func TestDiff(t *testing.T) {
 		"what becomes of filtered files is told":      {root("filtered: delete"), changed("filtered")},
 		"the time until a removal is told":            {root("delete_after: 1h"), changed("delete_after")},
 		"the bound of removals is told":               {root("max_delete: 100"), changed("max_delete")},
+		"what becomes of empty folders is told":       {root("empty_folders: remove"), changed("empty_folders")},
 		"the trash folder is told":                    {root("trash_folder: /trash"), changed("trash_folder")},
 		"what is done with duplicates is told":        {root("duplicates: skip"), changed("duplicates")},
 		"each key of a root is told":                  {root("exclude: ['*.psd'], min_age: 10m, junk: true, rules: [{match: a, upload: {tags: [b]}}], upload: {private: true}"), changed("exclude, junk, min_age, upload, rules")},

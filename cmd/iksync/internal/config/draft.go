@@ -117,6 +117,9 @@ roots:
     delete: {delete}
     #delete_after: 24h
     #max_delete: "100, 10%"
+    # Folders that deletes have emptied: keep, or remove (with what somebody else has
+    # uploaded there a moment ago).
+    #empty_folders: keep
     #trash_folder: /iksync-trash
     # A file whose content is in the library already: upload, copy or skip.
     #duplicates: upload

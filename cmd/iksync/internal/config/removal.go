@@ -24,7 +24,7 @@ func (c *checker) removal(at, folder string, doc *documentRoot) uploader.Removal
 		Filtered: choice(c, at+".filtered", doc.Filtered, policies...),
 		After:    c.duration(at+".delete_after", doc.DeleteAfter, defaultDeleteAfter, 0),
 
-		EmptyFolders: choice(c, at+".empty_folders", doc.EmptyDirs, uploader.KeepEmpty, uploader.RemoveEmpty),
+		EmptyFolders: choice(c, at+".empty_folders", doc.EmptyFolders, uploader.KeepEmpty, uploader.RemoveEmpty),
 	}
 	limit := cmp.Or(doc.MaxDelete, defaultMaxDelete)
 	var ok bool
