@@ -60,7 +60,11 @@
 //  11. At the start every intent is looked into before anything is moved or removed
 //     (TestAMoveSurvivesBeingStoppedRightAfterACallWasDone). One whose call was broken
 //     off stays until then, since the library may do it yet
-//     (TestAMoveThatIsDoneAfterThePoolHasStoppedIsUndoneWithItsFile).
+//     (TestAMoveThatIsDoneAfterThePoolHasStoppedIsUndoneWithItsFile). One whose outcome
+//     can't be found out is set aside: until it is, no job at or below its source and its
+//     target is claimed, and nothing is intended there or for its record
+//     (TestAnIntentThatIsSetAsideBlocksItsOwnAlone); all else goes on
+//     (TestAnIntentThatCanNotBeResolvedHoldsUpNoOther).
 //  12. A record gets its new local path, and the job of the move ends, in one
 //     transaction after its asset has arrived; files that changed places do so together
 //     (TestRecordsChangePlacesInOneTransaction). A change that came meanwhile stays a
@@ -126,4 +130,15 @@
 //     (TestACopyThatIsDoneAfterThePoolHasStoppedIsRemoved).
 //  25. An alias is recorded, and its job removed, in one transaction that finds the other
 //     record with that content still (TestFailpoints, "same").
+//
+// Folders:
+//
+//  26. A folder of the library is removed only with an intent for it, which is written
+//     in a transaction that finds no record, job, reserved path or intent at or below the
+//     folder (TestQuietFolders), and which keeps claims and intents away until the outcome
+//     of the call is known (TestNothingIsIntendedBelowAFolderThatIsRemoved,
+//     TestAFolderWhoseDeleteWasBrokenOffTakesNoUpload).
+//  27. The time since the last call of ours below a folder counts only between two looks
+//     that found nothing, by the slower of two clocks; every claim, intent and delete below
+//     it begins the wait anew (TestQuietFolders, TestAFolderThatOnlyLooksEmptyStays).
 package queue

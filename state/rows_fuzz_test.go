@@ -76,7 +76,7 @@ func (r *rowsRig) fill(t testing.TB, damage func(*state.Tx) error) {
 				       (2, 1, x'652f33', 1, 0, 0, 0, 0, 0, 7, 11, 13, 17, 19, '/a/e/3', '', '', '', 1, 1, 1, 2)`,
 			`INSERT INTO intents (id, kind, file, source, target, job, from_root, from_path, to_root, to_path, approved, created_at) VALUES (1, 2, NULL, '/x', '/y', '', 1, x'78', 1, x'79', 0, 1)`,
 			`INSERT INTO removed (id, root_id, path, file_id, remote_path, trash_path, size, hash, approved, removed_at) VALUES (1, 1, x'72', 'f9', '/a/r', '', 1, zeroblob(16), 0, 1)`,
-			`INSERT INTO folders (path, made) VALUES ('/a/d', 1)`,
+			`INSERT INTO folders (path, made, emptied) VALUES ('/a/d', 1, 1)`,
 			`INSERT INTO aliases (id, root_id, path, of, size, mtime_ns, ctime_ns, dev, ino, hash, remote_path) VALUES (1, 1, x'642f34', 1, 7, 1, 1, 1, 1, zeroblob(16), '/a/d/4')`,
 			`INSERT INTO survey (root_id, folder, listed) VALUES (1, '/a', 0)`,
 			`INSERT INTO seen (file) VALUES (2)`,
@@ -163,6 +163,9 @@ func (r *rowsRig) reads(ctx context.Context, path, remote string) map[string]err
 	note("Queue.FilesUnder", drain(q.FilesUnder(ctx, "/a/d")))
 	note("Queue.KnowsFolder", errOf(q.KnowsFolder(ctx, "/a/d")))
 	note("Queue.MadeFolder", errOf(q.MadeFolder(ctx, "/a/d")))
+	note("Queue.EmptiedFolders", errOf(q.EmptiedFolders(ctx, "/a")))
+	note("Queue.QuietFolders", errOf(q.QuietFolders(ctx, "/a", queue.Clock{Boot: "b"}, time.Minute, 5)))
+	note("Queue.HasAside", errOf(q.HasAside(ctx)))
 	note("Queue.SomeOf", errOf(q.SomeOf(ctx, "/a/d")))
 	note("Queue.SameContent", errOf(q.SameContent(ctx, state.Hash{}, 7, "1")))
 	note("Queue.Tree", q.Tree(ctx, &queue.Tree{From: queue.Place{RootID: 1, Path: "d"}, To: queue.Place{RootID: 1, Path: "e"}, Source: "/a/d", Target: "/a/e"}))

@@ -17,8 +17,6 @@ const (
 	// quietFor is for how long nothing may have happened below a folder before it is
 	// removed. Listings lag by seconds; what iksync has sent there is listed by then.
 	quietFor = 5 * time.Minute
-	// betweenListings is the time between two listings of a folder that is to be removed.
-	betweenListings = 5 * time.Second
 	// maxFolders is how many folders are removed at a time.
 	maxFolders = 50
 )

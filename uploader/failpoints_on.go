@@ -4,10 +4,15 @@ package uploader
 
 import (
 	"context"
+	"time"
 
 	"iksync/state/failpoint"
 	"iksync/uploader/imagekit"
 )
+
+// betweenListings is the time between two listings of a folder that is to be removed:
+// short here, since a test of failpoints removes many.
+const betweenListings = 50 * time.Millisecond
 
 func sending(c *imagekit.Client) *failing { return &failing{c} }
 

@@ -168,6 +168,18 @@ func failScenarios() []*failScenario {
 			},
 		},
 		{
+			// Folders are empty, and quiet for long enough.
+			name: "folders",
+			more: "    empty_folders: remove\n",
+			prepare: func(w *failWorld) error {
+				names := []string{fmt.Sprintf("one/f%d/1.jpg", w.round), fmt.Sprintf("one/g%d/x/2.jpg", w.round)}
+				if err := errors.Join(w.write(names...), w.passes(), w.remove(filepath.Dir(names[0]), filepath.Dir(filepath.Dir(names[1]))), w.passes()); err != nil {
+					return err
+				}
+				return w.change("UPDATE folders SET quiet_ms = 300000")
+			},
+		},
+		{
 			name: "moves",
 			begin: func(w *failWorld) error {
 				return w.write("one/name.jpg", "one/a/dir.jpg", "one/a/both.jpg", "one/x.jpg", "one/y.jpg", "two/x.jpg", "two/y.jpg", "one/over.jpg", "two/back.jpg")
@@ -333,6 +345,16 @@ func failScenarios() []*failScenario {
 			},
 		},
 	}
+}
+
+// change changes the state file as time does.
+func (w *failWorld) change(query string) error {
+	db, err := sql.Open("sqlite3", (&url.URL{Scheme: "file", Path: w.state}).String())
+	if err != nil {
+		return err
+	}
+	_, err = db.Exec(query)
+	return errors.Join(err, db.Close())
 }
 
 // firstSchema makes a state file of the first schema.

@@ -22,6 +22,8 @@ type handed struct {
 	Uploaded      int64                `json:"uploaded"`
 	UploadedBytes int64                `json:"uploaded_bytes"`
 	Roots         []control.RootStatus `json:"roots"`
+
+	Unresolved []control.Unresolved `json:"unresolved,omitempty"`
 }
 
 // handOver lets the daemon that has the state file do the work, shows how it goes on,
@@ -89,7 +91,8 @@ func (b *backfill) follow(ctx context.Context, client *control.Client, marks map
 		if err != nil {
 			return nil, exit(exitFailed, fmt.Errorf("the daemon has ended meanwhile; what is left is in the queue: %w", err))
 		}
-		h := &handed{Daemon: s.PID, Uploaded: s.Uploads.Uploaded - before.Uploads.Uploaded, UploadedBytes: s.Uploads.UploadedBytes - before.Uploads.UploadedBytes, InStep: true}
+		h := &handed{Daemon: s.PID, Uploaded: s.Uploads.Uploaded - before.Uploads.Uploaded, UploadedBytes: s.Uploads.UploadedBytes - before.Uploads.UploadedBytes,
+			InStep: len(s.Unresolved) == 0, Unresolved: s.Unresolved}
 		scans, done := true, true
 		for _, r := range s.Roots {
 			mark, ours := marks[r.ID]
@@ -175,6 +178,9 @@ func (b *backfill) told(h *handed) error {
 			how = fmt.Sprintf("Not in step: %s failing (iksync failures), %s that could not be looked at.", files(failing), quantity(unreadable, "path"))
 		}
 		fmt.Fprintf(b.out, "%s The daemon has uploaded %s (%s) meanwhile.\n", how, files(h.Uploaded), humanize.Bytes(uint64(h.UploadedBytes)))
+		for i := range h.Unresolved {
+			fmt.Fprintf(b.out, "unresolved: %s\n", changeOf(&h.Unresolved[i]))
+		}
 		for _, r := range h.Roots {
 			if r.Braked != "" {
 				fmt.Fprintf(b.out, "Nothing of %s is removed: %s (iksync approve)\n", r.Path, r.Braked)
