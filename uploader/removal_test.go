@@ -290,6 +290,35 @@ func (m *mirror) verifyRecords(want ...string) {
 	}
 }
 
+// TestARunEndsWhenAFileWhoseRemovalFailedIsGone: somebody else deletes the copy before its
+// removal is tried again.
+func TestARunEndsWhenAFileWhoseRemovalFailedIsGone(t *testing.T) {
+	t.Parallel()
+	m := newMirror(t, emulator.Behaviour{})
+	before := m.synced("a.txt", "kept.txt")
+	m.rm("a.txt")
+	m.scan()
+	failed, moved := false, 0
+	m.stand(func(w http.ResponseWriter, r *http.Request, serve func()) {
+		switch {
+		case endpoint(r) == "move":
+			failed = true
+			http.Error(w, `{"message":"later"}`, http.StatusInternalServerError)
+			return
+		case failed && strings.Contains(r.URL.Path, before["a.txt"].FileID):
+			if moved++; moved == 2 { // the first looks into the call
+				http.Error(w, `{"message":"The requested file does not exist."}`, http.StatusNotFound)
+				return
+			}
+		}
+		serve()
+	})
+	trash := deleting()
+	trash.Gone = uploader.Trash
+	m.remove(trash)
+	m.verifyRecords("kept.txt")
+}
+
 // TestARunNamesWhatItDidNotRemove, and one file keeps no other.
 func TestARunNamesWhatItDidNotRemove(t *testing.T) {
 	t.Parallel()

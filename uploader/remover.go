@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"path"
 	"slices"
@@ -19,6 +20,7 @@ import (
 // remove takes the copies of files that are absent out of the library, where
 // the policies say so, their grace is over, and no brake is on.
 func (m *mover) remove(ctx context.Context) error {
+	began := time.Now()
 	for i := range m.p.o.Roots {
 		r := &m.p.o.Roots[i]
 		if !r.Removal.removes() {
@@ -37,6 +39,8 @@ func (m *mover) remove(ctx context.Context) error {
 			return err
 		}
 	}
+	// Each of the others had its turn: one that has not failed again is no more to be removed.
+	maps.DeleteFunc(m.refusals, func(_ int64, f refusal) bool { return f.until.Before(began) })
 	return nil
 }
 
