@@ -87,9 +87,7 @@ func TestQuietFolders(t *testing.T) {
 			f.noErr(f.q.Forget(f.Context(), i))
 		},
 		"a copy into it": func(f *fixture) {
-			i := &queue.Intent{Kind: queue.CopyFile, Source: "/x", Target: "/d/x"}
-			f.noErr(f.q.Intend(f.Context(), i))
-			f.noErr(f.q.Forget(f.Context(), i))
+			f.noErr(f.q.Forget(f.Context(), f.intendCopy("x", "/d/x")))
 		},
 		"another delete": func(f *fixture) {
 			f.gone("d/c")
@@ -117,7 +115,7 @@ func TestQuietFolders(t *testing.T) {
 		"an intent to move there": func(f *fixture) { f.intendFolder(queue.MoveFolder, "/x", "/d/x") },
 		"an intent to move from":  func(f *fixture) { f.intendFolder(queue.MoveFolder, "/d/x", "/x") },
 		"an intent about it":      func(f *fixture) { f.intendFolder(queue.MoveFolder, "/d", "/x") },
-		"an intent to copy there": func(f *fixture) { f.intendFolder(queue.CopyFile, "/y", "/d/y") },
+		"an intent to copy there": func(f *fixture) { f.intendCopy("y", "/d/y") },
 	} {
 		t.Run(name+" below it keeps it", func(t *testing.T) {
 			f := emptiedFolder(t)
@@ -155,6 +153,14 @@ func TestQuietFolders(t *testing.T) {
 			t.Errorf("it is known still (%v)", err)
 		}
 	})
+}
+
+func (f *fixture) intendCopy(path, target string) *queue.Intent {
+	f.Helper()
+	f.upload(path, 1)
+	i := &queue.Intent{Kind: queue.CopyFile, Source: "/" + path, Target: target, Hash: f.record(path).Hash}
+	f.noErr(f.q.Intend(f.Context(), i))
+	return i
 }
 
 func (f *fixture) intendFolder(kind queue.IntentKind, source, target string) {
