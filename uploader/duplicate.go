@@ -286,7 +286,7 @@ func (p *Pool) unstage(ctx context.Context, i *queue.Intent) error {
 // noteFolders finds out, before the first file is sent to a folder, whether it is
 // there already: only what iksync made is removed again when it is empty.
 func (p *Pool) noteFolders(ctx context.Context, root *Root, folder string) error {
-	if !root.Removal.removesFolders() {
+	if !root.Removal.RemovesFolders() {
 		return nil
 	}
 	p.foldersMu.Lock()

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
 	"iksync/queue"
+	"iksync/state"
 	"iksync/uploader/imagekit"
 )
 
@@ -22,21 +25,23 @@ const (
 )
 
 // clock reads the clock that the quiet of folders is counted by.
-func (m *mover) clock() queue.Clock {
-	if boot, up, ok := uptime(); ok {
-		return queue.Clock{Boot: boot, Up: up}
-	}
-	return queue.Clock{Boot: m.start, Up: time.Since(m.began)}
-}
+func (m *mover) clock() queue.Clock { return queue.Clock{Boot: m.start, Up: state.Uptime()} }
 
-// newStart names the start of a process.
-func newStart() string { return fmt.Sprintf("process %016x", rand.Uint64()) }
+// newStart names what the clock counts from: the start of the machine, or of the process
+// where that can't be told. Then the time between two processes does not count.
+func newStart() string {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return fmt.Sprintf("process %016x", rand.Uint64())
+	}
+	return strings.TrimSpace(string(boot))
+}
 
 // removeFolders removes the folders below a root's that deletes have emptied, where the
 // root's policy says so and nothing of iksync's has happened below them for long enough:
 // the deepest first, then those above.
 func (m *mover) removeFolders(ctx context.Context, r *Root) error {
-	for ctx.Err() == nil && r.Removal.removesFolders() {
+	for ctx.Err() == nil && r.Removal.RemovesFolders() {
 		folders, err := m.p.q.QuietFolders(ctx, r.Folder, m.clock(), m.quietFor, maxFolders)
 		if err != nil || len(folders) == 0 {
 			return err
@@ -153,7 +158,7 @@ func (m *mover) forgetFolder(ctx context.Context, i *queue.Intent) error {
 func (m *mover) settleRemoval(ctx context.Context, i *queue.Intent) error {
 	for n := range m.p.o.Roots {
 		r := &m.p.o.Roots[n]
-		if r.Removal.removesFolders() && (r.Folder == "/" || under(i.Source, r.Folder)) {
+		if r.Removal.RemovesFolders() && (r.Folder == "/" || under(i.Source, r.Folder)) {
 			return m.removeEmpty(ctx, []*queue.Intent{i})
 		}
 	}

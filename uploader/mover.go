@@ -54,8 +54,7 @@ type mover struct {
 	left      int64             // copies that a run that has ended was to remove and did not
 	leftFirst []Unremoved
 	aside     map[int64]bool // intents that were reported as set aside
-	start     string         // of this process
-	began     time.Time
+	start     string         // names what the clock counts from
 
 	quietFor, betweenListings, removeEvery time.Duration
 
@@ -68,7 +67,7 @@ type mover struct {
 func newMover(p *Pool) *mover {
 	return &mover{p: p, wake: make(chan struct{}, 1), visiting: make(map[int64]bool), braked: make(map[int64]string), was: make(map[int64]string),
 		read: make(map[int64]*queue.Move), leaving: make(map[int64]bool),
-		refusals: make(map[int64]refusal), aside: make(map[int64]bool), start: newStart(), began: time.Now(),
+		refusals: make(map[int64]refusal), aside: make(map[int64]bool), start: newStart(),
 		quietFor: quietFor, betweenListings: betweenListings, removeEvery: removeEvery}
 }
 

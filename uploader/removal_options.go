@@ -50,8 +50,8 @@ type Removal struct {
 	TrashFolder string
 }
 
-// removesFolders reports whether folders that deletes have emptied are removed.
-func (r *Removal) removesFolders() bool { return r.EmptyFolders == RemoveEmpty && r.does(Delete) }
+// RemovesFolders reports whether folders that deletes have emptied are removed.
+func (r *Removal) RemovesFolders() bool { return r.EmptyFolders == RemoveEmpty && r.does(Delete) }
 
 // Policy is that for records of files that are absent for a reason.
 func (r *Removal) Policy(why state.Absence) Policy {

@@ -354,7 +354,7 @@ func (b *backfill) gather(ctx context.Context, db *state.DB, q *queue.Queue, roo
 		return nil, errors.Join(cause, err)
 	}
 	for i := range roots {
-		if removal := &roots[i].config.Removal; removal.EmptyFolders == uploader.RemoveEmpty {
+		if roots[i].config.Removal.RemovesFolders() {
 			n, err := q.EmptiedFolders(ctx, roots[i].config.Folder)
 			if err != nil {
 				return nil, errors.Join(cause, err)
