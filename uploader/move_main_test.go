@@ -92,7 +92,7 @@ func newMirrorOf(t *testing.T, behaviour emulator.Behaviour, dir string, folders
 	}
 	m.mirrored = m.roots[0]
 	var err error
-	m.server, err = emulator.New(emulator.Options{Behaviour: behaviour})
+	m.server, err = emulator.New(emulator.Options{Behaviour: listsAtOnce(behaviour)})
 	m.must(err)
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if f := m.between.Load(); f != nil {

@@ -43,6 +43,15 @@ type rig struct {
 	follow bool
 }
 
+// listsAtOnce gives b with listings that don't lag unless b says how long they do:
+// most tests are about something else, and would wait.
+func listsAtOnce(b emulator.Behaviour) emulator.Behaviour {
+	if b.ListingLag == 0 {
+		b.ListingLag = emulator.NoLag
+	}
+	return b
+}
+
 func newRig(t *testing.T, behaviour emulator.Behaviour) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir()}
@@ -55,7 +64,7 @@ func newRig(t *testing.T, behaviour emulator.Behaviour) *rig {
 		t.Fatal(err)
 	}
 	r.q = queue.New(r.db, imagekit.Alternate)
-	if r.server, err = emulator.New(emulator.Options{Behaviour: behaviour}); err != nil {
+	if r.server, err = emulator.New(emulator.Options{Behaviour: listsAtOnce(behaviour)}); err != nil {
 		t.Fatal(err)
 	}
 	web := httptest.NewServer(r.server)

@@ -216,7 +216,7 @@ func TestWhatOthersPutThereBeforeIsNotTakenForWhatWasSent(t *testing.T) {
 	var back atomic.Int64
 	back.Store(int64(time.Minute))
 	var err error
-	m.server, err = emulator.New(emulator.Options{Now: func() time.Time { return time.Now().Add(-time.Duration(back.Load())) }})
+	m.server, err = emulator.New(emulator.Options{Behaviour: listsAtOnce(emulator.Behaviour{}), Now: func() time.Time { return time.Now().Add(-time.Duration(back.Load())) }})
 	m.must(err)
 	m.put("/photos/a.txt", "theirs is as long")
 	clear(m.foreign)

@@ -38,6 +38,7 @@ var awaitedName = regexp.MustCompile(`awaited-[0-9]+\.jpg`)
 // startServer starts an emulator whose uploads each take latency at least.
 func startServer(o emulator.Options, latency time.Duration) (*server, error) {
 	o.Discard = true
+	o.Behaviour.ListingLag = emulator.NoLag // what is measured is iksync's own time
 	e, err := emulator.New(o)
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ type damaged struct{ *runRig }
 // newDamaged makes a library that holds what the root does, and its state file.
 func newDamaged(t *testing.T) damaged {
 	t.Helper()
-	d := damaged{newRunRig(t, emulator.Options{})}
+	d := damaged{newRunRig(t, emulator.Options{Behaviour: emulator.Behaviour{ListingLag: emulator.NoLag}})}
 	for i := range 150 {
 		d.write(fmt.Sprintf("%d/%03d.jpg", i%7, i))
 	}

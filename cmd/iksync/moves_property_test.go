@@ -370,7 +370,11 @@ func runMoves(ctx context.Context, dir string, p *movesProgram) (*movesRun, erro
 		}
 	}
 	var err error
-	m.library.server, err = emulator.New(emulator.Options{Behaviour: emulator.Behaviour{NewFileIDOnMove: p.newIDs, ListingLag: p.lag, JobDuration: p.job}})
+	lag := p.lag
+	if lag == 0 {
+		lag = emulator.NoLag
+	}
+	m.library.server, err = emulator.New(emulator.Options{Behaviour: emulator.Behaviour{NewFileIDOnMove: p.newIDs, ListingLag: lag, JobDuration: p.job}})
 	if err != nil {
 		return m, err
 	}

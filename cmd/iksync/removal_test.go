@@ -77,7 +77,7 @@ func TestTrashMovesTheCopiesOfFilesThatAreGone(t *testing.T) {
 // not listed yet.
 func TestTrashNeverMergesFilesOfOneName(t *testing.T) {
 	t.Parallel()
-	for _, lag := range []time.Duration{0, time.Hour} {
+	for _, lag := range []time.Duration{emulator.NoLag, emulator.DefaultListingLag, time.Hour} {
 		t.Run(fmt.Sprint("listings lag by ", lag), func(t *testing.T) {
 			t.Parallel()
 			r := newRemovalRig(t, emulator.Behaviour{ListingLag: lag}, "delete: trash")

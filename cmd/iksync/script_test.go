@@ -95,8 +95,9 @@ func storyOf(ts *testscript.TestScript) *story { return ts.Value(theStory{}).(*s
 //
 //	run [CODE] ARG...        run iksync and want its exit code (0); what varies in its
 //	                         output is brought to one form, see steady
-//	imagekit [local] [KEY]   start an ImageKit in this process, which takes KEY alone, and
-//	                         point the environment at it; local: the URLs of files lead to it
+//	imagekit [local] [strict] [KEY]
+//	                         start an ImageKit in this process, which takes KEY alone, and point the
+//	                         environment at it; local: the URLs of files lead to it; strict: it maps names
 //	faults [FILE]            let it fail by the plan in FILE, or no more
 //	met N                    wait until N requests have met a fault
 //	hold N / release         let N uploads pass and keep the later ones waiting / all pass
@@ -209,11 +210,15 @@ func steady(ts *testscript.TestScript, text string) string {
 
 func startLibrary(ts *testscript.TestScript, neg bool, args []string) {
 	o := emulator.Options{
-		Endpoint: "https://ik.imagekit.io/demo",
-		Now:      func() time.Time { return time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC) },
+		Endpoint:  "https://ik.imagekit.io/demo",
+		Behaviour: emulator.Behaviour{ListingLag: emulator.NoLag}, // its clock stands still
+		Now:       func() time.Time { return time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC) },
 	}
 	if len(args) > 0 && args[0] == "local" {
 		o.Endpoint, args = "", args[1:]
+	}
+	if len(args) > 0 && args[0] == "strict" {
+		o.Behaviour.StrictNames, args = true, args[1:]
 	}
 	if len(args) > 0 {
 		o.PrivateKey = args[0]

@@ -112,12 +112,12 @@ func (s *Server) tagAll(c *call, edit func(*version, []string)) answer {
 	case len(tags) == 0:
 		return s.editAll(b, badRequest("tags array cannot be empty."), nil)
 	}
-	if text := tagsProblem(tags); text != "" {
+	if text := s.behaviour.tagsProblem(tags); text != "" {
 		return s.editAll(b, badRequest(text), nil)
 	}
 	return s.editAll(b, answer{}, func(v *version) string {
 		edit(v, tags)
-		return tagsProblem(v.Tags)
+		return s.behaviour.tagsProblem(v.Tags)
 	})
 }
 

@@ -30,8 +30,12 @@ type bench struct {
 	client   *http.Client
 }
 
+// newBench serves an emulator whose listings don't lag unless o says so.
 func newBench(t *testing.T, o emulator.Options) *bench {
 	t.Helper()
+	if o.Behaviour.ListingLag == 0 {
+		o.Behaviour.ListingLag = emulator.NoLag
+	}
 	s, err := emulator.New(o)
 	if err != nil {
 		t.Fatal(err)

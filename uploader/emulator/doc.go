@@ -27,8 +27,9 @@
 // # What it does not do
 //
 // Transformations are not computed: a URL with tr: parameters serves the
-// original. Extensions, post-transformations and webhooks are validated and
-// answered but never run. Nothing is cached, so purging changes nothing. Bulk
+// original, and transformation.pre only makes the stored content differ from the
+// upload. Extensions, post-transformations and webhooks are validated and
+// answered but never run, except that auto-tagging finds one tag. Nothing is cached, so purging changes nothing. Bulk
 // jobs take effect at once, and only their status waits. The saved-extension,
 // origin and URL-endpoint calls are not there (404).
 //

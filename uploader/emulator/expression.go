@@ -13,8 +13,8 @@ import (
 //	or         = and { "OR" and }
 //	and        = unit { "AND" unit }
 //	unit       = "(" or ")" | "NOT" unit | comparison
-//	comparison = field operator value
-//	operator   = "=" | ":" | "<" | "<=" | ">" | ">=" | "IN" | "NOT" ( "=" | "IN" )
+//	comparison = field ( operator value | [ "NOT" ] "EXISTS" )
+//	operator   = "=" | ":" | "<" | "<=" | ">" | ">=" | "IN" | "HAS" | "NOT" ( "=" | "IN" )
 //	value      = text | word | "[" value { "," value } "]"
 //
 // Fields are words or quoted texts.
@@ -26,7 +26,7 @@ type (
 	notOf      struct{ expression }
 	comparison struct {
 		field  string
-		op     string // "=", ":", "<", "<=", ">", ">=", "in"
+		op     string // "=", ":", "<", "<=", ">", ">=", "in", "has", "exists"
 		values []string
 		not    bool
 	}
@@ -207,6 +207,12 @@ func (p *parser) comparison() expression {
 		p.advance()
 		c.values = p.list()
 		return c
+	case p.keyword("EXISTS"):
+		c.op = "exists"
+		p.advance()
+		return c
+	case p.keyword("HAS"):
+		c.op = "has"
 	case p.next.kind == 'o' && strings.Contains("= : < > <= >=", p.next.text):
 		c.op = p.next.text
 	default:

@@ -1,8 +1,10 @@
 package emulator
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -94,6 +96,22 @@ func (f Faults) Validate() error {
 		}
 	}
 	return nil
+}
+
+// ReadFaults reads a plan as JSON and validates it. A key that no rule has is an
+// error: a misspelt one would do nothing.
+func ReadFaults(r io.Reader) (Faults, error) {
+	var plan Faults
+	dec := json.NewDecoder(r)
+	dec.DisallowUnknownFields()
+	err := dec.Decode(&plan)
+	if err == nil && dec.More() {
+		err = errors.New("faults: something follows the plan")
+	}
+	if err == nil {
+		err = plan.Validate()
+	}
+	return plan, err
 }
 
 func (f Fault) validate() error {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 )
 
 const (
@@ -42,6 +44,28 @@ func (s *Server) metadata(c *call) answer {
 		return *refused
 	}
 	return ok(s.describeMetadata(a.current()))
+}
+
+// urlMetadata answers GET /v1/metadata?url= for the URL of a file, with or
+// without transformations: what it says is that of the file.
+func (s *Server) urlMetadata(c *call) answer {
+	address := c.URL.Query().Get("url")
+	rest, own := strings.CutPrefix(address, s.endpoint(c.Host)+"/")
+	u, err := url.Parse("/" + rest)
+	if err != nil || !own {
+		return badRequest("The url should be accessible using your ImageKit.io account.")
+	}
+	a := s.lookup(untransformed(u.Path))
+	if a == nil {
+		return refuse(http.StatusNotFound, "The requested file does not exist or is inaccessible at this time.")
+	}
+	v := a.current()
+	if id := u.Query().Get("ik-obj-version"); id != "" {
+		if v = a.version(id); v == nil {
+			return refuse(http.StatusNotFound, "The requested file does not exist or is inaccessible at this time.")
+		}
+	}
+	return ok(s.describeMetadata(v))
 }
 
 // delete answers DELETE /v1/files/{fileId}: all versions go.
@@ -87,9 +111,10 @@ func (s *Server) update(c *call) answer {
 		return s.publish(c, p)
 	}
 	var status map[string]string
+	var found []aiTag
 	if p.Extensions != nil {
 		var valid bool
-		if status, valid = extensionStatus(p.Extensions); !valid {
+		if status, found, valid = extend(p.Extensions); !valid {
 			return badRequest(badExtensions)
 		}
 	}
@@ -101,7 +126,8 @@ func (s *Server) update(c *call) answer {
 	}
 	var problem *answer
 	changed := e.asset.edited(func(v *version) {
-		problem = p.apply(v, s.lib)
+		problem = p.apply(v, s.lib, s.behaviour)
+		v.AITags = withAITags(v.AITags, found)
 		v.Updated = s.now()
 	})
 	if problem != nil {
@@ -116,13 +142,13 @@ func (s *Server) update(c *call) answer {
 }
 
 // apply changes v as the patch says, or says why it cannot.
-func (p patch) apply(v *version, l *library) *answer {
+func (p patch) apply(v *version, l *library, b Behaviour) *answer {
 	if p.Tags != nil {
 		var tags []string
 		if json.Unmarshal(p.Tags, &tags) != nil {
 			return pointer(badRequest("Your request contains invalid value for tags parameter. Please provide an array of strings."))
 		}
-		if text := tagsProblem(tags); text != "" {
+		if text := b.tagsProblem(tags); text != "" {
 			return pointer(badRequest(text))
 		}
 		v.Tags = tags

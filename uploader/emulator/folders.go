@@ -184,7 +184,7 @@ func (s *Server) renameFolder(c *call) answer {
 func (s *Server) transplant(f *folder, target string, move, all bool) error {
 	if move && inside(f.path, target) {
 		// The tree moves over its own ancestors, and so over itself: it steps
-		// aside first. No client can make a folder with a dot in its name.
+		// aside first, under a name that no client sends.
 		aside := "/.moving-" + newID(s.now())
 		if err := s.transplant(f, aside, true, true); err != nil {
 			return err

@@ -257,7 +257,7 @@ func (q listing) matches(item listed) bool {
 	if q.name != "" && item.name() != q.name {
 		return false
 	}
-	if len(q.tags) > 0 && (item.folder != nil || !slices.ContainsFunc(item.version.Tags, func(tag string) bool {
+	if len(q.tags) > 0 && (item.folder != nil || !slices.ContainsFunc(item.version.allTags(), func(tag string) bool {
 		return slices.Contains(q.tags, tag)
 	})) {
 		return false

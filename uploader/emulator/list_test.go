@@ -49,7 +49,7 @@ func newLibrary(t *testing.T) (*bench, *clock) {
 		fields        []string
 	}{
 		{"/z.txt", "zz", []string{"tags", "text,last"}},
-		{"/a/small.png", picture(t, 10, 20), []string{"tags", "cat"}},
+		{"/a/small.png", picture(t, 10, 20), []string{"tags", "cat", "extensions", `[{"name":"aws-auto-tagging","minConfidence":80,"maxTags":1}]`}},
 		{"/a/big.png", picture(t, 300, 200), []string{"tags", "dog", "customMetadata", `{"stars":5}`}},
 		{"/a/b/deep.jpg", "\xff\xd8\xff not quite", []string{"isPrivateFile", "true"}},
 		{"/ab/other.txt", strings.Repeat("o", 2<<20), nil},
@@ -123,6 +123,21 @@ func TestSearchQuery(t *testing.T) {
 		{`createdAt > "2h" AND type = "file"`, "/ab/other.txt"},
 		{`createdAt >= "2026-03-01T14:00:00Z" AND createdAt < "2026-03-01T16:00:00Z" AND type = "file"`, "/a/big.png /a/b/deep.jpg"},
 		{`name = "quo\"te"`, ""},
+		{`name HAS "PNG small"`, "/a/small.png"},
+		{`name HAS "big pn"`, "/a/big.png"},
+		{`name HAS "bi png"`, ""},
+		{`name HAS ""`, ""},
+		{`tags HAS "Cat"`, "/a/small.png"},
+		{`tags EXISTS`, "/z.txt /a/small.png /a/big.png"},
+		{`tags NOT EXISTS AND type = "file"`, "/a/b/deep.jpg /ab/other.txt"},
+		{`"customMetadata.stars" EXISTS`, "/a/big.png"},
+		{`"customMetadata.stars" not exists AND (type IN ["file"])`, "/z.txt /a/small.png /a/b/deep.jpg /ab/other.txt"},
+		{`tags IN ["Emulated"]`, "/a/small.png"},
+		{`AITags EXISTS`, "/a/small.png"},
+		{`type = "file" AND tags NOT IN ["Emulated", "text", "dog"]`, "/a/b/deep.jpg /ab/other.txt"},
+		{`createdBy = "uploader@example.com" AND type = "folder"`, "/a/ /a/b/ /ab/"},
+		{`createdBy NOT = "uploader@example.com"`, ""},
+		{`createdBy IN ["nobody@example.com"]`, ""},
 		{`type = "file-version" AND name = "z.txt"`, "/z.txt"},
 	} {
 		got := strings.Fields(b.found("searchQuery", test.query, "type", "folder"))
@@ -133,23 +148,39 @@ func TestSearchQuery(t *testing.T) {
 			t.Errorf("%s: %s\nwant %s", test.query, got, want)
 		}
 	}
+	for _, folder := range b.list("/v1/files?type=folder") {
+		if got := b.found("searchQuery", fmt.Sprintf("id = %q", folder["folderId"])); got != folder["folderPath"].(string)+"/" {
+			t.Errorf("a folder by its id: %s", got)
+		}
+	}
+	if got := b.found("searchQuery", fmt.Sprintf("id IN [%q, %q]", b.asset("/z.txt").FileID, unknownID)); got != "/z.txt" {
+		t.Errorf("a file by its id: %s", got)
+	}
 	if got := b.found("path", "/a", "searchQuery", `type = "file" AND name = "big.png"`, "limit", "1"); got != "/a/big.png" {
 		t.Errorf("within a path: %s", got)
 	}
-	for _, query := range []string{`name`, `name =`, `name = "x`, `smell = "x"`, `(name = "x"`, `name = "x" name = "y"`, `size = "big"`, `tags IN "x"`, `private > true`, strings.Repeat("(", 200)} {
+	for _, query := range []string{`name`, `name =`, `name = "x`, `smell = "x"`, `(name = "x"`, `name = "x" name = "y"`, `size = "big"`, `tags IN "x"`, `private > true`, `size HAS "2"`, `private HAS "true"`, `tags EXISTS "x"`, `tags NOT HAS "x"`, strings.Repeat("(", 200)} {
 		b.want(400, "GET", "/v1/files?"+url.Values{"searchQuery": {query}}.Encode(), "")
 	}
 }
 
 func TestListingLag(t *testing.T) {
 	clock := newClock()
-	b := newBench(t, emulator.Options{Now: clock.Now, Behaviour: emulator.Behaviour{ListingLag: time.Second}})
+	s, err := emulator.New(emulator.Options{Now: clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := serve(t, s)
 	id := b.upload("/a/f", "x").str("fileId")
 	if got := b.found("type", "all"); got != "" {
 		t.Errorf("at once: %s", got)
 	}
 	b.want(200, "GET", "/v1/files/"+id+"/details", "")
-	clock.move(time.Second)
+	clock.move(2*time.Second - time.Millisecond)
+	if got := b.found("type", "all"); got != "" {
+		t.Errorf("before its end: %s", got)
+	}
+	clock.move(time.Millisecond)
 	if got := b.found("type", "all"); got != "/a/f /a/" && got != "/a/ /a/f" {
 		t.Errorf("after the lag: %s", got)
 	}

@@ -9,7 +9,7 @@ import (
 // the list API).
 func searchedField(field string) (kind, bool) {
 	switch field {
-	case "name", "path", "type", "format", "fileType", "description", "mime":
+	case "id", "name", "path", "type", "format", "fileType", "description", "mime", "createdBy":
 		return textKind, true
 	case "size", "height", "width":
 		return numberKind, true
@@ -32,6 +32,10 @@ func (i listed) lookup(versions bool) lookup {
 	return func(field string) any {
 		v := i.version
 		switch field {
+		case "id":
+			return i.asset.FileID
+		case "createdBy":
+			return uploader
 		case "name":
 			return i.asset.Name
 		case "path":
@@ -66,7 +70,7 @@ func (i listed) lookup(versions bool) lookup {
 		case "updatedAt":
 			return i.updated()
 		case "tags":
-			return v.Tags
+			return v.allTags()
 		case "AITags":
 			return v.aiTagNames()
 		}
@@ -77,6 +81,10 @@ func (i listed) lookup(versions bool) lookup {
 
 func (i listed) folderField(field string) any {
 	switch field {
+	case "id":
+		return i.folder.id
+	case "createdBy":
+		return uploader
 	case "name":
 		return i.folder.name()
 	case "path":
@@ -110,6 +118,13 @@ func plainValue(v any) any {
 	}
 	return texts
 }
+
+// uploader stands where a search has the email of the user who created a file or
+// folder: the emulator's accounts have no users.
+const uploader = "uploader@example.com"
+
+// allTags gives the tags that a search for tags finds a version by.
+func (v *version) allTags() []string { return append(v.aiTagNames(), v.Tags...) }
 
 func (v *version) aiTagNames() []string {
 	names := make([]string, len(v.AITags))

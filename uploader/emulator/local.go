@@ -2,7 +2,6 @@ package emulator
 
 import (
 	"encoding/json"
-	"errors"
 	"io"
 	"mime"
 	"net"
@@ -50,16 +49,7 @@ func (s *Server) postFaults(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Send the plan as application/json", http.StatusUnsupportedMediaType)
 		return
 	}
-	var plan Faults
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxJSON))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(&plan)
-	if err == nil && dec.More() {
-		err = errors.New("faults: something follows the plan")
-	}
-	if err == nil {
-		err = plan.Validate()
-	}
+	plan, err := ReadFaults(http.MaxBytesReader(w, r.Body, maxJSON))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return

@@ -2,6 +2,7 @@ package emulator_test
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -154,7 +155,7 @@ func TestMoveAndCopyOfFiles(t *testing.T) {
 }
 
 func TestRename(t *testing.T) {
-	b := newBench(t, emulator.Options{Behaviour: emulator.Behaviour{PurgeLimit: 1, NewFileIDOnMove: true}})
+	b := newBench(t, emulator.Options{Behaviour: emulator.Behaviour{StrictNames: true, PurgeLimit: 1, NewFileIDOnMove: true}})
 	id := b.upload("/a/f", "1").str("fileId")
 	b.upload("/a/g", "2")
 	if got := b.want(200, "PUT", "/v1/files/rename", `{"filePath":"/a/f","newFileName":"h h.txt"}`); got.text != "{}\n" {
@@ -176,7 +177,7 @@ func TestRename(t *testing.T) {
 }
 
 func TestFolders(t *testing.T) {
-	b := newBench(t, emulator.Options{Behaviour: emulator.Behaviour{FolderLimit: 5}})
+	b := newBench(t, emulator.Options{Behaviour: emulator.Behaviour{StrictNames: true, FolderLimit: 5}})
 	for range 2 { // one that is there is no error
 		b.want(201, "POST", "/v1/folder", `{"folderName":"su-m.mer","parentFolderPath":"/p/q-r"}`)
 	}
@@ -198,7 +199,7 @@ func TestFolders(t *testing.T) {
 
 func TestFolderJobs(t *testing.T) {
 	clock := newClock()
-	b := newBench(t, emulator.Options{Now: clock.Now, Dir: t.TempDir(), Behaviour: emulator.Behaviour{JobDuration: time.Minute}})
+	b := newBench(t, emulator.Options{Now: clock.Now, Dir: t.TempDir(), Behaviour: emulator.Behaviour{StrictNames: true, JobDuration: time.Minute}})
 	job := func(status int, name, body string) string {
 		t.Helper()
 		return b.want(status, "POST", "/v1/bulkJobs/"+name, body).str("jobId")
@@ -285,4 +286,80 @@ func TestPurgeUsageAndFields(t *testing.T) {
 	}
 	b.want(404, "DELETE", at+"/"+unknownID, "")
 	b.want(400, "POST", at, `{"name":"d","label":"E","schema":{"type":"Nothing"}}`)
+}
+
+// Clients use both versions of the paths, and a slash after "files".
+func TestEveryManagementCallIsThereUnderV2(t *testing.T) {
+	b := newBench(t, emulator.Options{})
+	file := b.upload("/a/f", "1")
+	id := file.str("fileId")
+	b.upload("/a/f", "22")
+	for _, version := range []string{"/v1", "/v2"} {
+		for _, path := range []string{"/files", "/files/"} {
+			if list := b.list(version + path + "?path=/a"); len(list) != 1 || list[0]["fileId"] != id {
+				t.Errorf("%s%s: %v", version, path, list)
+			}
+		}
+		job := b.want(200, "POST", version+"/bulkJobs/copyFolder", `{"sourceFolderPath":"/a","destinationPath":"/copies"}`).str("jobId")
+		purge := b.want(201, "POST", version+"/files/purge", `{"url":"`+b.url+`/demo/a/f"}`).str("requestId")
+		field := b.want(201, "POST", version+"/customMetadataFields", `{"name":"n`+version[1:]+`","label":"l`+version[1:]+`","schema":{"type":"Text"}}`).str("id")
+		for _, call := range []struct {
+			status             int
+			method, path, body string
+		}{
+			{200, "GET", "/files/" + id + "/details", ""},
+			{200, "PATCH", "/files/" + id + "/details", `{"description":"d"}`},
+			{200, "GET", "/files/" + id + "/metadata", ""},
+			{200, "GET", "/metadata?url=" + url.QueryEscape(b.url+"/demo/a/f"), ""},
+			{200, "GET", "/files/" + id + "/versions", ""},
+			{200, "GET", "/files/" + id + "/versions/" + id, ""},
+			{200, "PUT", "/files/" + id + "/versions/" + id + "/restore", ""},
+			{200, "POST", "/files/addTags", `{"fileIds":["` + id + `"],"tags":["t"]}`},
+			{200, "POST", "/files/removeTags", `{"fileIds":["` + id + `"],"tags":["t"]}`},
+			{200, "POST", "/files/removeAITags", `{"fileIds":["` + id + `"],"AITags":["t"]}`},
+			{204, "POST", "/files/move", `{"sourceFilePath":"/a/f","destinationPath":"/b"}`},
+			{200, "PUT", "/files/rename", `{"filePath":"/b/f","newFileName":"g"}`},
+			{200, "PUT", "/files/rename", `{"filePath":"/b/g","newFileName":"f"}`},
+			{204, "POST", "/files/copy", `{"sourceFilePath":"/b/f","destinationPath":"/a"}`},
+			{204, "POST", "/files/move", `{"sourceFilePath":"/b/f","destinationPath":"/kept"}`},
+			{204, "POST", "/files/move", `{"sourceFilePath":"/kept/f","destinationPath":"/b"}`},
+			{201, "POST", "/folder", `{"folderName":"n","parentFolderPath":"/"}`},
+			{200, "GET", "/bulkJobs/" + job, ""},
+			{202, "POST", "/bulkJobs/renameFolder", `{"folderPath":"/n","newFolderName":"m"}`},
+			{200, "POST", "/bulkJobs/moveFolder", `{"sourceFolderPath":"/m","destinationPath":"/b"}`},
+			{204, "DELETE", "/folder", `{"folderPath":"/b/m"}`},
+			{200, "GET", "/files/purge/" + purge, ""},
+			{200, "GET", "/accounts/usage?startDate=2026-01-01&endDate=2026-01-31", ""},
+			{200, "GET", "/customMetadataFields", ""},
+			{200, "PATCH", "/customMetadataFields/" + field, `{"label":"m` + version[1:] + `"}`},
+			{204, "DELETE", "/customMetadataFields/" + field, ""},
+			{404, "POST", "/files/batch/deleteByFileIds", `{"fileIds":["` + unknownID + `"]}`},
+			{404, "DELETE", "/files/" + unknownID, ""},
+			{404, "DELETE", "/files/" + unknownID + "/versions/" + unknownID, ""},
+			{404, "GET", "/nothing", ""},
+		} {
+			b.want(call.status, call.method, version+call.path, call.body)
+		}
+		b.want(204, "POST", version+"/files/copy", `{"sourceFilePath":"/b/f","destinationPath":"/back"}`)
+		b.want(204, "DELETE", version+"/folder", `{"folderPath":"/a"}`)
+		b.want(204, "POST", version+"/files/move", `{"sourceFilePath":"/b/f","destinationPath":"/a"}`)
+	}
+}
+
+func TestMetadataOfAURL(t *testing.T) {
+	b := newBench(t, emulator.Options{})
+	b.upload("/a b/p.png", picture(t, 3, 4))
+	of := func(status int, address string) reply {
+		t.Helper()
+		return b.want(status, "GET", "/v1/metadata?url="+url.QueryEscape(address), "")
+	}
+	for _, path := range []string{"/demo/a%20b/p.png", "/demo/a%20b/p.png?updatedAt=1", "/demo/tr:w-1/a%20b/p.png"} {
+		if got := of(200, b.url+path); got.json["width"] != 3.0 || got.json["format"] != "png" {
+			t.Errorf("%s: %s", path, got.text)
+		}
+	}
+	of(404, b.url+"/demo/none.png")
+	of(404, b.url+"/demo/a%20b/p.png?ik-obj-version="+unknownID)
+	of(400, "https://example.com/demo/p.png")
+	of(400, "")
 }

@@ -2,11 +2,13 @@ package emulator
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // kind is the type of a field in an expression.
@@ -68,6 +70,9 @@ func compileComparison(c comparison, kindOf func(string) (kind, bool), now time.
 	if !known {
 		return nil, fmt.Errorf("unknown field %q", c.field)
 	}
+	if c.op == "exists" {
+		return func(of lookup) bool { return exists(of(c.field)) != c.not }, nil
+	}
 	if k == anyKind {
 		// The values are read when it is known what they are compared with.
 		return func(of lookup) bool {
@@ -84,6 +89,19 @@ func compileComparison(c comparison, kindOf func(string) (kind, bool), now time.
 		v := of(c.field)
 		return (v != nil && test(v)) != c.not
 	}, nil
+}
+
+// exists says whether a field has a value. An empty text or list is none.
+func exists(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return false
+	case string:
+		return v != ""
+	case []string:
+		return len(v) > 0
+	}
+	return true
 }
 
 func kindFor(v any) kind {
@@ -135,12 +153,42 @@ func textTest(c comparison, text string) bool {
 		return strings.HasPrefix(text, c.values[0])
 	case "=", "in":
 		return slices.Contains(c.values, text)
+	case "has":
+		return hasWords(text, c.values[0])
 	}
 	return holds(c.op, strings.Compare(text, c.values[0]))
 }
 
+// hasWords is the full-text search: it finds every word of query in text, in any
+// order and case, and the last one also as the beginning of a word.
+func hasWords(text, query string) bool {
+	have, want := words(text), words(query)
+	if len(want) == 0 {
+		return false
+	}
+	for i, word := range want {
+		if !slices.ContainsFunc(have, func(h string) bool {
+			return h == word || i == len(want)-1 && strings.HasPrefix(h, word)
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// words gives the words of a text in lower case: what white space and
+// punctuation part.
+func words(text string) []string {
+	return strings.FieldsFunc(strings.ToLower(text), func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsMark(r) && !unicode.IsNumber(r)
+	})
+}
+
 // ordered tests values of an ordered type, read once from the expression.
 func ordered[T any](c comparison, parse func(string) (T, error), of func(any) T, compare func(a, b T) int) (func(any) bool, error) {
+	if c.op == "has" {
+		return nil, errors.New("HAS goes with texts and tags only")
+	}
 	values := make([]T, len(c.values))
 	for i, text := range c.values {
 		v, err := parse(text)

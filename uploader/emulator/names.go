@@ -19,11 +19,12 @@ const (
 )
 
 // names turns what a client sent into names of the library.
-type names struct{ lax bool }
+type names struct{ strict bool }
 
-// file gives the name a file gets: letters, marks and numbers of any script,
-// ".", "_" and "-" stay, all else becomes "_" (upload and rename API). A name of
-// dots alone would be no file's name in a URL, so its dots become "_" too.
+// file gives the name a file gets. Strict names keep letters, marks and numbers
+// of any script, ".", "_" and "-", and all else becomes "_" (upload and rename
+// API). A name of dots alone would be no file's name in a URL, so its dots become
+// "_" under either rule.
 func (n names) file(name string) string {
 	name = strings.Map(func(r rune) rune { return n.keep(r, ".-") }, name)
 	if strings.Trim(name, ".") == "" {
@@ -33,8 +34,8 @@ func (n names) file(name string) string {
 }
 
 // folders gives the path a folder parameter names: "/" or "/a/b". Empty
-// segments vanish, and a "." becomes "_", since the alphabet of folders has no
-// dot. It refuses "." and ".." as whole names, and too many levels.
+// segments vanish. A "." becomes "_" in strict names, since the documented
+// alphabet of folders has no dot. It refuses "." and ".." as whole names, and too many levels.
 func (n names) folders(path string) (string, error) {
 	if path == "" || path == "/" {
 		return "/", nil
@@ -48,10 +49,10 @@ func (n names) existing(path string) (string, error) {
 	return n.cleanPath(path, func(r rune) rune { return r })
 }
 
-// created gives the name of POST /v1/folder, whose alphabet has no "-".
+// created gives the name of POST /v1/folder, whose strict alphabet has no "-".
 func (n names) created(name string) (string, error) { return n.folder(name, "") }
 
-// renamed gives the name of renameFolder, whose alphabet has the "-".
+// renamed gives the name of renameFolder, whose strict alphabet has the "-".
 func (n names) renamed(name string) (string, error) { return n.folder(name, "-") }
 
 func (n names) folder(name, special string) (string, error) {
@@ -89,7 +90,7 @@ func (n names) keep(r rune, special string) rune {
 		return r
 	case strings.ContainsRune(special, r):
 		return r
-	case n.lax && r != '/' && r != unicode.ReplacementChar && !unicode.IsControl(r):
+	case !n.strict && r != '/' && r != unicode.ReplacementChar && !unicode.IsControl(r):
 		return r
 	case r != unicode.ReplacementChar && (unicode.IsLetter(r) || unicode.IsMark(r) || unicode.IsNumber(r)):
 		return r

@@ -42,7 +42,8 @@ type Options struct {
 }
 
 // Behaviour switches what only a live ImageKit account could tell. The zero
-// value is the documented answer where there is one, else the likeliest.
+// value is what evidence from the service suggests, else what ImageKit's
+// documentation says.
 type Behaviour struct {
 	// NewFileIDOnOverwrite gives a file a new fileId with each new version.
 	// Otherwise the fileId stays and only versionInfo.id changes.
@@ -51,9 +52,19 @@ type Behaviour struct {
 	// NewFileIDOnMove gives a file a new fileId when it is moved or renamed.
 	NewFileIDOnMove bool
 
-	// LaxNames keeps every character of names but "/" and control characters.
-	// Otherwise all but letters, marks, numbers, ".", "_" and "-" become "_".
-	LaxNames bool
+	// StrictNames maps every character of names to "_" but letters, marks,
+	// numbers, ".", "_" and "-", as the documentation says. Otherwise names keep
+	// all but "/" and control characters, as a recorded run against the service
+	// suggests.
+	StrictNames bool
+
+	// IgnorePre stores a file with transformation.pre as it was sent. Otherwise
+	// the stored content and its size differ from those of the upload.
+	IgnorePre bool
+
+	// TagsCountCommas counts the commas between tags as part of the 500
+	// characters that all tags of a file can have together.
+	TagsCountCommas bool
 
 	// RejectEmpty answers an upload of zero bytes with 400. Otherwise it is
 	// stored like any other.
@@ -88,7 +99,8 @@ type Behaviour struct {
 	MaxImageSize int64
 	MaxVideoSize int64
 
-	// ListingLag is how long a new file or folder stays out of listings.
+	// ListingLag is how long a new file or folder stays out of listings; zero is
+	// DefaultListingLag, and NoLag is none.
 	ListingLag time.Duration
 
 	// MissingDestination answers 404 to a move or copy into a folder that is not
@@ -107,6 +119,13 @@ type Behaviour struct {
 	// it a rename with purgeCache answers 207 PURGE_FAILED.
 	PurgeLimit int
 }
+
+// DefaultListingLag is in the range that users of ImageKit report for a new
+// folder: 1 to 4 seconds.
+const DefaultListingLag = 2 * time.Second
+
+// NoLag as Behaviour.ListingLag shows new files and folders in listings at once.
+const NoLag time.Duration = -1
 
 // defaultMount is the path of assets when Options.Endpoint does not say.
 const defaultMount = "/demo"
@@ -128,7 +147,7 @@ func (o Options) mount() (string, error) {
 	case path == "":
 		return "", fmt.Errorf("emulator: endpoint %q: want a path after the host, such as /demo", o.Endpoint)
 	}
-	for _, taken := range []string{"/v1", "/api", "/_emulator", "/healthz"} {
+	for _, taken := range []string{"/v1", "/v2", "/api", "/_emulator", "/healthz"} {
 		if path == taken || strings.HasPrefix(path, taken+"/") {
 			return "", fmt.Errorf("emulator: endpoint %q: the path %s is the API's", o.Endpoint, taken)
 		}
@@ -145,6 +164,12 @@ func (b Behaviour) withDefaults() Behaviour {
 	b.FolderLimit = orDefault(b.FolderLimit, 100_000)
 	b.PurgeLimit = orDefault(b.PurgeLimit, 1000)
 	b.UpdateWindow = orDefault(b.UpdateWindow, time.Minute)
+	switch {
+	case b.ListingLag == 0:
+		b.ListingLag = DefaultListingLag
+	case b.ListingLag < 0:
+		b.ListingLag = 0
+	}
 	return b
 }
 

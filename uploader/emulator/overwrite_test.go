@@ -99,16 +99,19 @@ func TestOverwriteSwitches(t *testing.T) {
 func TestNames(t *testing.T) {
 	for _, test := range []struct {
 		name, folder, want string
-		lax                bool
+		strict             bool
 	}{
-		{"a b.jpg", "", "/a_b.jpg", false},
-		{"Grüße-東京_१.jpg", "/Łódź/", "/Łódź/Grüße-東京_१.jpg", false},
-		{"x%y&z.jpg", "a.b/c d", "/a_b/c_d/x_y_z.jpg", false},
-		{"../../etc/passwd", "//x///y//", "/x/y/.._.._etc_passwd", false},
+		{"a b.jpg", "", "/a_b.jpg", true},
+		{"Grüße-東京_१.jpg", "/Łódź/", "/Łódź/Grüße-東京_१.jpg", true},
+		{"x%y&z.jpg", "a.b/c d", "/a_b/c_d/x_y_z.jpg", true},
+		{"../../etc/passwd", "//x///y//", "/x/y/.._.._etc_passwd", true},
+		{"..", "", "/__", true},
+		{"a b/c.jpg", "my photos", "/my photos/a b_c.jpg", false},
+		{"a b (1).jpg", "v1.0", "/v1.0/a b (1).jpg", false},
+		{"a\x00\xff\n.jpg", "", "/a___.jpg", false},
 		{"..", "", "/__", false},
-		{"a b/c.jpg", "my photos", "/my photos/a b_c.jpg", true},
 	} {
-		b := newBench(t, emulator.Options{Dir: t.TempDir(), Behaviour: emulator.Behaviour{LaxNames: test.lax}})
+		b := newBench(t, emulator.Options{Dir: t.TempDir(), Behaviour: emulator.Behaviour{StrictNames: test.strict}})
 		got, err := b.tryUpload("x", "fileName", test.name, "folder", test.folder, "useUniqueFileName", "false")
 		if err != nil || got.str("filePath") != test.want {
 			t.Errorf("%s in %s: %v %s, want %s", test.name, test.folder, err, got.text, test.want)

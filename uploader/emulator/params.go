@@ -18,7 +18,8 @@ type params struct {
 
 	respond    map[string]bool // responseFields
 	extensions map[string]string
-	queued     bool // the file waits for its pre-transformation
+	pre        string // transformation.pre
+	queued     bool   // the file waits for its pre-transformation
 	remeasure  bool
 }
 
@@ -52,6 +53,9 @@ func (s *Server) params(f *form) (*params, *answer) {
 		if message := step(f); message != "" {
 			return nil, pointer(badRequest(message))
 		}
+	}
+	if message := s.behaviour.tagsProblem(p.version.Tags); message != "" {
+		return nil, pointer(badRequest(message))
 	}
 	if refused := s.customMetadata(p, f); refused != nil {
 		return nil, refused
@@ -105,12 +109,15 @@ func (p *params) tags(f *form) string {
 			p.version.Tags = append(p.version.Tags, tag)
 		}
 	}
-	return tagsProblem(p.version.Tags)
+	return ""
 }
 
 // tagsProblem says what is wrong with tags; empty is nothing.
-func tagsProblem(tags []string) string {
+func (b Behaviour) tagsProblem(tags []string) string {
 	length := 0
+	if b.TagsCountCommas {
+		length = max(0, len(tags)-1)
+	}
 	for _, tag := range tags {
 		length += utf8.RuneCountInString(tag)
 		if strings.Contains(tag, "%") {
@@ -171,7 +178,7 @@ func (p *params) inherit(v, from *version) {
 		v.Tags = from.Tags
 	}
 	if p.keepAITags {
-		v.AITags = from.AITags
+		v.AITags = withAITags(from.AITags, v.AITags)
 	}
 	if p.keepMetadata && !p.hasMetadata {
 		v.CustomMetadata = from.CustomMetadata

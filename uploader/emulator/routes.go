@@ -1,9 +1,6 @@
 package emulator
 
-import (
-	"net/http"
-	"strings"
-)
+import "net/http"
 
 // fileEndpoint is the name under which asset URLs are counted and faulted.
 const fileEndpoint = "file"
@@ -15,50 +12,12 @@ func (s *Server) routes() http.Handler {
 	m.HandleFunc("POST /api/v1/files/upload", s.wrap("upload", true, s.uploadV1))
 	m.HandleFunc("POST /api/v2/files/upload", s.wrap("uploadV2", true, s.uploadV2))
 
-	for _, r := range []struct {
-		pattern, name string
-		answer        apiFunc
-	}{
-		{"GET /v1/files", "list", s.list},
-		{"GET /v1/files/{fileId}/details", "details", s.details},
-		{"PATCH /v1/files/{fileId}/details", "update", s.update},
-		{"GET /v1/files/{fileId}/metadata", "metadata", s.metadata},
-		{"DELETE /v1/files/{fileId}", "delete", s.delete},
-		{"GET /v1/files/{fileId}/versions", "versions", s.versions},
-		{"GET /v1/files/{fileId}/versions/{versionId}", "version", s.version},
-		{"DELETE /v1/files/{fileId}/versions/{versionId}", "deleteVersion", s.deleteVersion},
-		{"PUT /v1/files/{fileId}/versions/{versionId}/restore", "restoreVersion", s.restoreVersion},
-
-		{"POST /v1/files/batch/deleteByFileIds", "batchDelete", s.batchDelete},
-		{"POST /v1/files/addTags", "addTags", s.addTags},
-		{"POST /v1/files/removeTags", "removeTags", s.removeTags},
-		{"POST /v1/files/removeAITags", "removeAITags", s.removeAITags},
-
-		{"POST /v1/files/move", "move", s.move},
-		{"PUT /v1/files/rename", "rename", s.rename},
-		{"POST /v1/files/copy", "copy", s.copy},
-
-		{"POST /v1/folder", "createFolder", s.createFolder},
-		{"POST /v1/folder/{$}", "createFolder", s.createFolder},
-		{"DELETE /v1/folder", "deleteFolder", s.deleteFolder},
-		{"DELETE /v1/folder/{$}", "deleteFolder", s.deleteFolder},
-		{"POST /v1/bulkJobs/moveFolder", "moveFolder", s.moveFolder},
-		{"POST /v1/bulkJobs/copyFolder", "copyFolder", s.copyFolder},
-		{"POST /v1/bulkJobs/renameFolder", "renameFolder", s.renameFolder},
-		{"GET /v1/bulkJobs/{jobId}", "job", s.job},
-
-		{"POST /v1/files/purge", "purge", s.purge},
-		{"GET /v1/accounts/usage", "usage", s.usage},
-
-		{"POST /v1/customMetadataFields", "createField", s.createField},
-		{"GET /v1/customMetadataFields", "listFields", s.listFields},
-		{"PATCH /v1/customMetadataFields/{id}", "updateField", s.updateField},
-		{"DELETE /v1/customMetadataFields/{id}", "deleteField", s.deleteField},
-
-		{"/v1/", "unknown", s.unknown},
-		{"/api/", "unknown", s.unknown},
-	} {
-		m.HandleFunc(r.pattern, s.api(r.name, r.answer))
+	for _, r := range s.management() {
+		m.HandleFunc(r.method+" /v1"+r.path, s.api(r.name, r.answer))
+		m.HandleFunc(r.method+" /v2"+r.path, s.api(r.name, r.answer))
+	}
+	for _, below := range []string{"/v1/", "/v2/", "/api/"} {
+		m.HandleFunc(below, s.api("unknown", s.unknown))
 	}
 
 	m.HandleFunc("GET "+s.mount+"/{path...}", s.serveAsset)
@@ -70,14 +29,66 @@ func (s *Server) routes() http.Handler {
 	// A ServeMux cannot have this path beside those of a fileId, since it could
 	// not say which of them "/v1/files/purge/details" is.
 	purges := http.NewServeMux()
-	purges.HandleFunc("GET /v1/files/purge/{requestId}", s.api("purgeStatus", s.purgeStatus))
+	for _, version := range []string{"/v1", "/v2"} {
+		purges.HandleFunc("GET "+version+"/files/purge/{requestId}", s.api("purgeStatus", s.purgeStatus))
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/v1/files/purge/") {
+		if _, pattern := purges.Handler(r); pattern != "" {
 			purges.ServeHTTP(w, r)
 			return
 		}
 		m.ServeHTTP(w, r)
 	})
+}
+
+// route is one call of the management API, below "/v1" and, with the same
+// answers, below "/v2".
+type route struct {
+	method, path, name string
+	answer             apiFunc
+}
+
+// management is the table of the management API, but for the status of a purge.
+func (s *Server) management() []route {
+	return []route{
+		{"GET", "/files", "list", s.list},
+		{"GET", "/files/{$}", "list", s.list},
+		{"GET", "/files/{fileId}/details", "details", s.details},
+		{"PATCH", "/files/{fileId}/details", "update", s.update},
+		{"GET", "/files/{fileId}/metadata", "metadata", s.metadata},
+		{"GET", "/metadata", "urlMetadata", s.urlMetadata},
+		{"DELETE", "/files/{fileId}", "delete", s.delete},
+		{"GET", "/files/{fileId}/versions", "versions", s.versions},
+		{"GET", "/files/{fileId}/versions/{versionId}", "version", s.version},
+		{"DELETE", "/files/{fileId}/versions/{versionId}", "deleteVersion", s.deleteVersion},
+		{"PUT", "/files/{fileId}/versions/{versionId}/restore", "restoreVersion", s.restoreVersion},
+
+		{"POST", "/files/batch/deleteByFileIds", "batchDelete", s.batchDelete},
+		{"POST", "/files/addTags", "addTags", s.addTags},
+		{"POST", "/files/removeTags", "removeTags", s.removeTags},
+		{"POST", "/files/removeAITags", "removeAITags", s.removeAITags},
+
+		{"POST", "/files/move", "move", s.move},
+		{"PUT", "/files/rename", "rename", s.rename},
+		{"POST", "/files/copy", "copy", s.copy},
+
+		{"POST", "/folder", "createFolder", s.createFolder},
+		{"POST", "/folder/{$}", "createFolder", s.createFolder},
+		{"DELETE", "/folder", "deleteFolder", s.deleteFolder},
+		{"DELETE", "/folder/{$}", "deleteFolder", s.deleteFolder},
+		{"POST", "/bulkJobs/moveFolder", "moveFolder", s.moveFolder},
+		{"POST", "/bulkJobs/copyFolder", "copyFolder", s.copyFolder},
+		{"POST", "/bulkJobs/renameFolder", "renameFolder", s.renameFolder},
+		{"GET", "/bulkJobs/{jobId}", "job", s.job},
+
+		{"POST", "/files/purge", "purge", s.purge},
+		{"GET", "/accounts/usage", "usage", s.usage},
+
+		{"POST", "/customMetadataFields", "createField", s.createField},
+		{"GET", "/customMetadataFields", "listFields", s.listFields},
+		{"PATCH", "/customMetadataFields/{id}", "updateField", s.updateField},
+		{"DELETE", "/customMetadataFields/{id}", "deleteField", s.deleteField},
+	}
 }
 
 // unknown answers for endpoints that ImageKit has or has not, but the emulator

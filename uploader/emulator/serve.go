@@ -4,12 +4,14 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// serveAsset answers asset URLs, which need no key. Transformations in them are
-// passed over: the original is what comes.
+// serveAsset answers asset URLs, which need no key: those of private files need a
+// signature, and a signature that is there must be good. Transformations in them
+// are passed over: the original is what comes.
 func (s *Server) serveAsset(w http.ResponseWriter, r *http.Request) {
 	s.stats.asked(fileEndpoint)
 	path := "/" + r.PathValue("path")
@@ -19,11 +21,7 @@ func (s *Server) serveAsset(w http.ResponseWriter, r *http.Request) {
 		s.faultyAsset(w, c, f)
 		return
 	}
-	if rest, found := strings.CutPrefix(path, "/tr:"); found {
-		_, rest, _ = strings.Cut(rest, "/")
-		path = "/" + rest
-	}
-	a := s.lookup(path)
+	a := s.lookup(untransformed(path))
 	if a == nil {
 		s.plain(w, http.StatusNotFound, "Not found")
 		return
@@ -37,11 +35,21 @@ func (s *Server) serveAsset(w http.ResponseWriter, r *http.Request) {
 		s.plain(w, http.StatusNotFound, "Not found")
 	case v.IsPrivate && r.URL.Query().Get("ik-s") == "":
 		s.plain(w, http.StatusUnauthorized, "This file is private: its URL must be signed")
-	case v.IsPrivate && !s.signedURL(path, r.URL.Query()):
-		s.plain(w, http.StatusForbidden, "The URL's signature is wrong or has expired")
+	case r.URL.Query().Get("ik-s") != "" && !s.signedURL(r.URL):
+		s.plain(w, http.StatusUnauthorized, "The URL's signature is wrong or has expired")
 	default:
 		s.serveContent(w, r, v)
 	}
+}
+
+// untransformed gives the path of the file whose transformation is at path.
+func untransformed(path string) string {
+	rest, found := strings.CutPrefix(path, "/tr:")
+	if !found {
+		return path
+	}
+	_, rest, _ = strings.Cut(rest, "/")
+	return "/" + rest
 }
 
 // faultyAsset lets a fault act on an asset URL: those that need JSON come to a
@@ -55,18 +63,34 @@ func (s *Server) faultyAsset(w http.ResponseWriter, c *call, f *Fault) {
 	}
 }
 
-// signedURL checks a signed URL: HMAC-SHA1, keyed with the private key, of the
-// path below the endpoint and the expiry (9999999999 without one).
-func (s *Server) signedURL(path string, query url.Values) bool {
+// signedURL checks the signature of a URL: HMAC-SHA1, keyed with the private key,
+// of what stands behind the endpoint's slash, as it was sent and without ik-t and
+// ik-s, and of the expiry (9999999999 without one). Without Options.PrivateKey the
+// key is any that a call has brought.
+func (s *Server) signedURL(u *url.URL) bool {
+	query := u.Query()
 	expiry := query.Get("ik-t")
 	if expiry == "" {
 		expiry = "9999999999"
 	}
 	until, err := strconv.ParseInt(expiry, 10, 64)
-	if err != nil || s.options.PrivateKey == "" || s.now().Unix() > until {
+	if err != nil || s.now().Unix() > until {
 		return false
 	}
-	return equal(query.Get("ik-s"), s.sign(strings.TrimPrefix(escapePath(path), "/")+expiry))
+	text := strings.TrimPrefix(u.EscapedPath(), s.mount+"/")
+	kept := slices.DeleteFunc(strings.Split(u.RawQuery, "&"), func(parameter string) bool {
+		return strings.HasPrefix(parameter, "ik-t=") || strings.HasPrefix(parameter, "ik-s=")
+	})
+	if len(kept) > 0 {
+		text += "?" + strings.Join(kept, "&")
+	}
+	keys := s.keys.all()
+	if s.options.PrivateKey != "" {
+		keys = []string{s.options.PrivateKey}
+	}
+	return slices.ContainsFunc(keys, func(key string) bool {
+		return equal(query.Get("ik-s"), sign(key, text+expiry))
+	})
 }
 
 // serveContent gives the bytes of a version, with ranges and conditions. Files

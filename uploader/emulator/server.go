@@ -31,6 +31,7 @@ type Server struct {
 	stats     *counters
 	faults    *faultPlan
 	page      *gallery
+	keys      seenKeys
 	buffers   sync.Pool // of *bytes.Buffer, for answers
 	jsonType  []string
 
@@ -39,6 +40,7 @@ type Server struct {
 	journal *journal
 	jobs    map[string]job
 	purges  map[string]bool
+	tokens  map[string]time.Time // used for uploads, with the end of their validity
 	closed  bool
 }
 
@@ -56,7 +58,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		options:   o,
 		behaviour: o.Behaviour.withDefaults(),
-		names:     names{lax: o.Behaviour.LaxNames},
+		names:     names{strict: o.Behaviour.StrictNames},
 		mount:     mount,
 		now:       o.Now,
 		fetcher:   newFetcher(o.Download),
@@ -67,6 +69,7 @@ func New(o Options) (*Server, error) {
 		lib:       newLibrary(),
 		jobs:      make(map[string]job),
 		purges:    make(map[string]bool),
+		tokens:    make(map[string]time.Time),
 	}
 	if s.now == nil {
 		s.now = time.Now

@@ -133,9 +133,18 @@ func TestServing(t *testing.T) {
 		{"/demo/a", "", 404, ""},
 		{"/demo/draft", "", 404, ""},
 		{"/demo/p.html", "", 401, ""},
-		{"/demo/p.html?ik-s=wrong", "", 403, ""},
+		{"/demo/p.html?ik-s=wrong", "", 401, ""},
 		{"/demo/p.html?ik-s=" + hexMAC("private_x", "p.html9999999999"), "", 200, "<script>alert(1)</script>"},
-		{"/demo/p.html?ik-t=1000&ik-s=" + hexMAC("private_x", "p.html1000"), "", 403, ""},
+		{"/demo/p.html?ik-t=1000&ik-s=" + hexMAC("private_x", "p.html1000"), "", 401, ""},
+		{"/demo/p.html?ik-s=" + hexMAC("private_y", "p.html9999999999"), "", 401, ""},
+		{"/demo/p.html?ik-t=9000000000&ik-s=" + hexMAC("private_x", "p.html9000000000"), "", 200, ""},
+		{"/demo/p.html?ik-t=9000000001&ik-s=" + hexMAC("private_x", "p.html9000000000"), "", 401, ""},
+		{"/demo/p.html?updatedAt=1&ik-s=" + hexMAC("private_x", "p.html?updatedAt=19999999999"), "", 200, ""},
+		{"/demo/p.html?updatedAt=2&ik-s=" + hexMAC("private_x", "p.html?updatedAt=19999999999"), "", 401, ""},
+		{"/demo/tr:w-9/p.html?ik-s=" + hexMAC("private_x", "tr:w-9/p.html9999999999"), "", 200, ""},
+		{"/demo/tr:w-9/p.html?ik-s=" + hexMAC("private_x", "p.html9999999999"), "", 401, ""},
+		{"/demo/a/%C3%BC.txt?ik-s=" + hexMAC("private_x", "a/%C3%BC.txt9999999999"), "", 200, ""},
+		{"/demo/a/%C3%BC.txt?ik-s=wrong", "", 401, ""},
 	} {
 		got := get(test.path, test.span)
 		if got.status != test.status || test.text != "" && got.text != test.text {
@@ -151,8 +160,20 @@ func TestServing(t *testing.T) {
 	}
 }
 
+// An emulator that accepts every key still checks signatures: against the keys
+// that calls were made with.
+func TestSignaturesOfAnyKeyThatACallWasMadeWith(t *testing.T) {
+	b := newBench(t, emulator.Options{})
+	b.upload("/p", "x", "isPrivateFile", "true") // with private_x
+	for key, status := range map[string]int{"private_x": 200, "private_y": 401} {
+		if got := b.call("GET", "/demo/p?ik-s="+hexMAC(key, "p9999999999"), ""); got.status != status {
+			t.Errorf("%s: %d, want %d", key, got.status, status)
+		}
+	}
+}
+
 func TestGallery(t *testing.T) {
-	b := newBench(t, emulator.Options{Behaviour: emulator.Behaviour{LaxNames: true}})
+	b := newBench(t, emulator.Options{})
 	const evil = `"><script>alert(1)<`
 	b.upload("/x<b>y/"+evil, picture(t, 1, 1), "isPrivateFile", "true")
 	for i := range 130 {
@@ -271,6 +292,7 @@ func TestV2Token(t *testing.T) {
 		status            int
 	}{
 		{"good", token("private_x", claims("f", soon)), "", 200},
+		{"used", token("private_x", claims("f", soon)), "Your request contains invalid token parameter. The token has been used already.", 400},
 		{"none", "", "Your request is missing token parameter.", 400},
 		{"another key's", token("private_y", claims("f", soon)), "Your request has invalid token.", 400},
 		{"no token at all", "nonsense", "Your request has invalid token.", 400},

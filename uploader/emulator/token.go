@@ -46,6 +46,10 @@ func (s *Server) checkToken(token string, f *form, now time.Time) string {
 	case float64(now.Unix()) >= expiry:
 		return expiredToken
 	}
+	// A token counts as used even when it does not fit its form.
+	if s.used(token, time.Unix(int64(expiry), 0), now) {
+		return usedToken
+	}
 	for name, value := range claims {
 		if name != "iat" && name != "exp" && fmt.Sprint(value) != f.fields[name] {
 			return mismatchedToken

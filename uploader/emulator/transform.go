@@ -1,6 +1,14 @@
 package emulator
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/zeebo/xxh3"
+)
 
 // The refusals of the transformation field.
 const (
@@ -56,29 +64,39 @@ func (p *params) transform(f *form) string {
 			return alienTransformation
 		}
 	}
-	p.queued = video && t.Pre != nil
+	if t.Pre != nil {
+		p.pre, p.queued = *t.Pre, video
+	}
 	return ""
 }
 
 const badExtensions = "Your request contains invalid value for extensions parameter."
 
-// extend validates the extensions field. None is run: those that answer at once
-// are said to have succeeded, the others stay pending.
+// extend validates the extensions field.
 func (p *params) extend(f *form) string {
 	text, has := f.field("extensions")
 	if !has {
 		return ""
 	}
-	status, ok := extensionStatus([]byte(text))
+	status, tags, ok := extend([]byte(text))
 	if !ok {
 		return badExtensions
 	}
-	p.extensions = status
+	p.extensions, p.version.AITags = status, tags
 	return ""
 }
 
-// extensionStatus answers for a list of extensions; false means it is not one.
-func extensionStatus(list []byte) (map[string]string, bool) {
+// autoTag is the tag that every picture gets from an auto-tagging extension, and
+// autoConfidence how sure the extension is of it.
+const (
+	autoTag        = "Emulated"
+	autoConfidence = 90.0
+)
+
+// extend answers for a list of extensions, of which only the auto-tagging ones
+// have an effect: their tags. The others that ImageKit runs at once are said to
+// have succeeded, the rest stays pending. False means that list is none.
+func extend(list []byte) (status map[string]string, tags []aiTag, valid bool) {
 	var extensions []struct {
 		Name          string   `json:"name"`
 		MinConfidence *float64 `json:"minConfidence"`
@@ -86,28 +104,70 @@ func extensionStatus(list []byte) (map[string]string, bool) {
 		ID            string   `json:"id"`
 	}
 	if json.Unmarshal(list, &extensions) != nil {
-		return nil, false
+		return nil, nil, false
 	}
-	status := make(map[string]string, len(extensions))
+	status = make(map[string]string, len(extensions))
 	for _, e := range extensions {
 		switch e.Name {
 		case "google-auto-tagging", "aws-auto-tagging":
 			if e.MinConfidence == nil || e.MaxTags == nil {
-				return nil, false
+				return nil, nil, false
 			}
 			status[e.Name] = "success"
+			if *e.MinConfidence <= autoConfidence && *e.MaxTags > 0 {
+				tags = append(tags, aiTag{Name: autoTag, Confidence: autoConfidence, Source: e.Name})
+			}
 		case "ai-auto-description", "ai-tasks":
 			status[e.Name] = "success"
 		case "remove-bg":
 			status[e.Name] = "pending"
 		case "saved-extension":
 			if e.ID == "" {
-				return nil, false
+				return nil, nil, false
 			}
 			status[e.Name] = "pending"
 		default:
-			return nil, false
+			return nil, nil, false
 		}
 	}
-	return status, true
+	return status, tags, true
+}
+
+// withAITags gives tags and those of more that are not among them.
+func withAITags(tags, more []aiTag) []aiTag {
+	tags = slices.Clone(tags)
+	for _, tag := range more {
+		if !slices.Contains(tags, tag) {
+			tags = append(tags, tag)
+		}
+	}
+	return tags
+}
+
+// pretransform stands in for transformation.pre, which is not computed: it adds
+// the transformation as text behind the picture or video, where viewers don't
+// look. So the stored content and its size are not those of the upload, which is
+// what clients have to live with.
+func pretransform(out sink, v *version, pre string) error {
+	n, err := fmt.Fprintf(out, "\n%s\n", pre)
+	v.Content.Size += int64(n)
+	return err
+}
+
+// rehash gives v the hash of what is stored now.
+func (s *Server) rehash(v *version) error {
+	blob, err := s.objects.open(v.Blob)
+	if errors.Is(err, errDiscarded) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer blob.Close()
+	hasher := xxh3.New()
+	if _, err := io.Copy(hasher, blob); err != nil {
+		return err
+	}
+	v.Content.Hash = hasher.Sum128().Bytes()
+	return nil
 }

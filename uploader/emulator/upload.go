@@ -97,9 +97,21 @@ func (s *Server) store(c *call, f *form, p *params) answer {
 	v.Content = f.file.content
 	v.Blob = v.ID + blobExtension(p.name)
 	out := f.file.sink
+	pre := p.pre != "" && !s.behaviour.IgnorePre
+	if pre {
+		if err := pretransform(out, v, p.pre); err != nil {
+			return failed(err) // the form still has the sink, and gives it up
+		}
+	}
 	f.file = nil
 	if err := out.commit(v.Blob); err != nil {
 		return failed(err)
+	}
+	if pre {
+		if err := s.rehash(v); err != nil {
+			s.objects.remove(v.Blob)
+			return failed(err)
+		}
 	}
 	if p.remeasure {
 		s.remeasure(v)

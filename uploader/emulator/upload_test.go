@@ -3,6 +3,7 @@ package emulator_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"image"
 	"image/jpeg"
 	"io"
@@ -257,6 +258,7 @@ func TestClientSideSignature(t *testing.T) {
 		status                  int
 	}{
 		{"good", soon, hexMAC("private_x", "token"+soon), 200},
+		{"used", soon, hexMAC("private_x", "token"+soon), 400},
 		{"another key's", soon, hexMAC("private_y", "token"+soon), 403},
 		{"too far", in(2 * time.Hour), "x", 400},
 		{"past", in(-time.Minute), "x", 400},
@@ -317,5 +319,103 @@ func TestKindOfAFile(t *testing.T) {
 		if a := b.asset("/" + test.name); a.MIME != test.mime || got.str("fileType") != test.fileType {
 			t.Errorf("%s: %s, %s", test.name, a.MIME, got.str("fileType"))
 		}
+	}
+}
+
+func TestATokenIsGoodForOneRequestThoughThatFails(t *testing.T) {
+	b := newBench(t, emulator.Options{}) // any key, and so any signature, is good
+	expire := strconv.FormatInt(time.Now().Add(time.Minute).Unix(), 10)
+	send := func(token string, fields ...string) reply {
+		body, contentType := form(t, "x", append(fields, "publicKey", "public_x", "token", token, "expire", expire, "signature", "s")...)
+		r := b.request("POST", "/api/v1/files/upload", body.String())
+		r.Header.Set("Content-Type", contentType)
+		got, err := b.send(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got := send("one"); got.status != 400 || !strings.Contains(got.str("message"), "fileName") {
+		t.Errorf("without a name: %s", got.text)
+	}
+	if got := send("one", "fileName", "f"); got.status != 400 || !strings.Contains(got.str("message"), "token") {
+		t.Errorf("again: %s", got.text)
+	}
+	if got := send("two", "fileName", "f"); got.status != 200 {
+		t.Errorf("another: %s", got.text)
+	}
+	if got := send("", "fileName", "f"); got.status != 400 || !strings.Contains(got.str("message"), "token") {
+		t.Errorf("none: %s", got.text)
+	}
+}
+
+func TestAPreTransformationChangesWhatIsStored(t *testing.T) {
+	original := picture(t, 5, 6)
+	for name, o := range map[string]emulator.Options{
+		"directory": {Dir: t.TempDir()}, "memory": {}, "discarded": {Discard: true},
+		"ignored": {Behaviour: emulator.Behaviour{IgnorePre: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, o)
+			got := b.upload("/p.png", original, "transformation", `{"pre":"w-100"}`)
+			size := int(got.json["size"].(float64))
+			if (size == len(original)) != o.Behaviour.IgnorePre || got.json["width"] != 5.0 {
+				t.Errorf("%d bytes of %d: %s", size, len(original), got.text)
+			}
+			if o.Discard {
+				return
+			}
+			stored := b.content("/p.png")
+			plain := newBench(t, emulator.Options{})
+			plain.upload("/p.png", stored)
+			if a := b.asset("/p.png"); len(stored) != size || a.Size != int64(size) || a.Hash != plain.asset("/p.png").Hash {
+				t.Errorf("%+v, %d bytes stored, answer %s", a, len(stored), got.text)
+			}
+			if _, _, err := image.Decode(strings.NewReader(stored)); err != nil {
+				t.Error(err)
+			}
+			if d := b.want(200, "GET", "/v1/files/"+got.str("fileId")+"/details", ""); d.json["size"] != float64(size) {
+				t.Error(d.text)
+			}
+		})
+	}
+}
+
+func TestWhatTheTagsLimitCounts(t *testing.T) {
+	five := strings.TrimSuffix(strings.Repeat(strings.Repeat("t", 100)+",", 5), ",")
+	for _, commas := range []bool{false, true} {
+		b := newBench(t, emulator.Options{Behaviour: emulator.Behaviour{TagsCountCommas: commas}})
+		got, err := b.tryUpload("x", "fileName", "a", "tags", five)
+		if err != nil || (got.status == 400) != commas {
+			t.Errorf("commas count %t: %v %d", commas, err, got.status)
+		}
+		got, err = b.tryUpload("x", "fileName", "a", "tags", five[:len(five)-4])
+		if err != nil || got.status != 200 {
+			t.Errorf("commas count %t, 500 with them: %v %d %s", commas, err, got.status, got.text)
+		}
+	}
+}
+
+func TestAutoTaggingFindsATag(t *testing.T) {
+	b := newBench(t, emulator.Options{})
+	const ask = `[{"name":"google-auto-tagging","minConfidence":%d,"maxTags":%d}]`
+	for _, test := range []struct{ confidence, most, want int }{{90, 1, 1}, {91, 1, 0}, {10, 0, 0}} {
+		got := b.upload("/f", "x", "extensions", fmt.Sprintf(ask, test.confidence, test.most))
+		if tags, _ := got.json["AITags"].([]any); len(tags) != test.want {
+			t.Errorf("%+v: %s", test, got.text)
+		}
+	}
+	id := b.asset("/f").FileID
+	got := b.want(200, "PATCH", "/v1/files/"+id+"/details", fmt.Sprintf(`{"extensions":`+ask+`}`, 50, 5))
+	if tags, _ := got.json["AITags"].([]any); len(tags) != 1 {
+		t.Error(got.text)
+	}
+	kept := b.upload("/f", "y", "overwriteAITags", "false")
+	if tags, _ := kept.json["AITags"].([]any); len(tags) != 1 {
+		t.Error(kept.text)
+	}
+	gone := b.upload("/f", "z")
+	if gone.json["AITags"] != nil {
+		t.Error(gone.text)
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func TestDownloadGivesTheContentOfAnAssetsURL(t *testing.T) {
-	_, c, _ := newEmulator(t, emulator.Behaviour{LaxNames: true})
+	_, c, _ := newEmulator(t, emulator.Behaviour{})
 	for _, path := range []string{"/p/a & b?c#d 100%.txt", "/日本語/upload"} {
 		stored(t, c, path)
 		asset, err := c.Find(t.Context(), path)

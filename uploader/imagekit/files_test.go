@@ -34,7 +34,7 @@ func TestDetailsAreNotBelievedBlindly(t *testing.T) {
 }
 
 func TestAFileIsMovedRenamedAndCopied(t *testing.T) {
-	s, c, _ := newEmulator(t, emulator.Behaviour{LaxNames: true})
+	s, c, _ := newEmulator(t, emulator.Behaviour{})
 	from := `/photos/he said "hi" & <bye>.txt`
 	id := stored(t, c, from, "/other/b.txt")[from]
 	if err := c.Move(t.Context(), from, "/new/deep/"); err != nil {

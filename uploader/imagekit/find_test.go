@@ -13,7 +13,7 @@ import (
 )
 
 func TestFindGivesTheFileAtExactlyThatPath(t *testing.T) {
-	s, c, _ := newEmulator(t, emulator.Behaviour{LaxNames: true})
+	s, c, _ := newEmulator(t, emulator.Behaviour{})
 	paths := []string{
 		"/a.jpg", "/A.jpg", "/photos/a.jpg", "/photos/2026/a.jpg", "/photos/2026/a.jpg.jpg",
 		`/photos/he said "hi".jpg`, `/photos/back\slash.jpg`, `/photos/ends in \`, `/photos/\".jpg`, "/photos/it's.jpg",

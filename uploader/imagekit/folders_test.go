@@ -12,7 +12,7 @@ import (
 )
 
 func TestFoldersAreMadeFoundAndDeleted(t *testing.T) {
-	s, c, _ := newEmulator(t, emulator.Behaviour{LaxNames: true})
+	s, c, _ := newEmulator(t, emulator.Behaviour{})
 	for _, folder := range []string{"/", "", "/a", "/a/b/c", "/a/b/c", "/a/b/c/", `/q "uoted" \ & 'so'`, "/日本語/Zürich"} {
 		if err := c.CreateFolder(t.Context(), folder); err != nil {
 			t.Errorf("%q: %v", folder, err)

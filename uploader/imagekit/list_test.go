@@ -11,7 +11,7 @@ import (
 )
 
 func TestAFolderIsListedPageByPage(t *testing.T) {
-	_, c, _ := newEmulator(t, emulator.Behaviour{LaxNames: true})
+	_, c, _ := newEmulator(t, emulator.Behaviour{})
 	ids := stored(t, c, "/top.txt", "/p/b.txt", "/p/a & b.txt", "/p/sub/deep.txt", "/p/zz.txt", "/p/Ä.txt", "/q/x")
 	want := []string{"/p/a & b.txt", "/p/b.txt", "/p/sub", "/p/zz.txt", "/p/Ä.txt"}
 	for limit := 1; limit <= 6; limit++ {

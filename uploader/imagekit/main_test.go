@@ -59,11 +59,20 @@ func serve(t testing.TB, h http.HandlerFunc) string {
 	return web.URL
 }
 
+// listsAtOnce gives b with listings that don't lag unless b says how long they do:
+// most tests are about something else, and would wait.
+func listsAtOnce(b emulator.Behaviour) emulator.Behaviour {
+	if b.ListingLag == 0 {
+		b.ListingLag = emulator.NoLag
+	}
+	return b
+}
+
 // newEmulator gives an emulator that takes the tests' key alone, a client of
 // it, and its address.
 func newEmulator(t testing.TB, b emulator.Behaviour, change ...func(*imagekit.Options)) (*emulator.Server, *imagekit.Client, string) {
 	t.Helper()
-	s, err := emulator.New(emulator.Options{PrivateKey: secret, Behaviour: b})
+	s, err := emulator.New(emulator.Options{PrivateKey: secret, Behaviour: listsAtOnce(b)})
 	if err != nil {
 		t.Fatal(err)
 	}
