@@ -1,8 +1,8 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -29,9 +29,10 @@ const (
 )
 
 type emulatorFlags struct {
-	addr   string
-	dir    string
-	faults string
+	addr      string
+	dir       string
+	faults    string
+	behaviour emulator.Behaviour
 }
 
 func (a *app) emulatorCommand() *cobra.Command {
@@ -39,15 +40,14 @@ func (a *app) emulatorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "emulator",
 		Short: "Serve an ImageKit-compatible library over a directory",
-		Long: `emulator serves ImageKit's upload and management APIs over a directory, the
-stored files at their URLs, and a gallery page. It accepts any private key. It is
-for trials and tests: transformations are not computed.`,
-		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.runEmulator(cmd.Context(), f) },
+		Long:  emulatorHelp,
+		Args:  noArguments,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return a.runEmulator(cmd.Context(), f) },
 	}
 	cmd.Flags().StringVar(&f.addr, "addr", emulatorAddr, "address to listen on")
 	cmd.Flags().StringVar(&f.dir, "dir", "", "directory that holds the library (default $XDG_STATE_HOME/iksync/emulator)")
 	cmd.Flags().StringVar(&f.faults, "faults", "", "`file` with a plan of faults (JSON)")
+	behaviourFlags(cmd.Flags(), &f.behaviour)
 	return cmd
 }
 
@@ -59,6 +59,9 @@ func (a *app) runEmulator(ctx context.Context, f emulatorFlags) error {
 	if err != nil {
 		return usage("--addr: name an address to listen on, such as %s: %v", emulatorAddr, err)
 	}
+	if err := badBehaviour(f.behaviour); err != nil {
+		return err
+	}
 	dir, err := a.emulatorDir(f.dir)
 	if err != nil {
 		return err
@@ -67,16 +70,13 @@ func (a *app) runEmulator(ctx context.Context, f emulatorFlags) error {
 	if f.faults != "" {
 		plan, err := os.ReadFile(f.faults)
 		if err == nil {
-			err = json.Unmarshal(plan, &faults)
-		}
-		if err == nil {
-			err = faults.Validate()
+			faults, err = emulator.ReadFaults(bytes.NewReader(plan))
 		}
 		if err != nil {
 			return exit(exitConfig, fmt.Errorf("plan of faults %s: %w", f.faults, err))
 		}
 	}
-	e, err := startEmulator(dir, f.addr, "")
+	e, err := startEmulator(dir, f.addr, emulator.Options{Behaviour: f.behaviour})
 	if err != nil {
 		return exit(exitConfig, err)
 	}
@@ -104,16 +104,17 @@ type embedded struct {
 // any when that is taken. URLs name the usual one, where `iksync emulator` serves
 // them afterwards.
 func startEmbedded(dir string) (*embedded, error) {
-	endpoint := "http://" + emulatorAddr + emulatorID
-	e, err := startEmulator(dir, emulatorAddr, endpoint)
+	o := emulator.Options{Endpoint: "http://" + emulatorAddr + emulatorID}
+	e, err := startEmulator(dir, emulatorAddr, o)
 	var busy *net.OpError
 	if errors.As(err, &busy) {
-		return startEmulator(dir, "127.0.0.1:0", endpoint)
+		return startEmulator(dir, "127.0.0.1:0", o)
 	}
 	return e, err
 }
 
-func startEmulator(dir, addr, endpoint string) (*embedded, error) {
+// startEmulator serves the library in dir. An empty endpoint in o is that of the address.
+func startEmulator(dir, addr string, o emulator.Options) (*embedded, error) {
 	if err := emulatorsOwn(dir); err != nil {
 		return nil, err
 	}
@@ -122,10 +123,11 @@ func startEmulator(dir, addr, endpoint string) (*embedded, error) {
 		return nil, fmt.Errorf("start the emulator: %w", err)
 	}
 	e := &embedded{dir: dir, addr: listener.Addr().String(), served: make(chan error, 1)}
-	if endpoint == "" {
-		endpoint = "http://" + e.addr + emulatorID
+	o.Dir = dir
+	if o.Endpoint == "" {
+		o.Endpoint = "http://" + e.addr + emulatorID
 	}
-	e.server, err = emulator.New(emulator.Options{Dir: dir, Endpoint: endpoint})
+	e.server, err = emulator.New(o)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the emulator: %w", err), listener.Close())
 	}
