@@ -15,6 +15,11 @@ const (
 	StateSync           = "state.sync"
 	StateSynced         = "state.sync.after"
 	RootCommit          = "state.root.commit"
+	RelocateCommit      = "state.relocate.commit"
+	RelocateAfter       = "state.relocate.after"
+	DistrustCommit      = "state.distrust.commit"
+	RehomeCommit        = "queue.rehome.commit"
+	RehomedCommit       = "queue.rehomed.commit"
 	ClaimCommit         = "queue.claim.commit"
 	ClaimAfter          = "queue.claim.after"
 	RecoverCommit       = "queue.recover.commit"
@@ -86,12 +91,12 @@ const (
 // Names lists all of them.
 var Names = []string{
 	MigrateBackup, MigrateBackedUp, MigrateStep, MigrateStepCommit, MigrateStepAfter,
-	StateCommit, StateCommitted, StateSync, StateSynced, RootCommit,
+	StateCommit, StateCommitted, StateSync, StateSynced, RootCommit, RelocateCommit, RelocateAfter, DistrustCommit,
 	ClaimCommit, ClaimAfter, RecoverCommit, RecoverAfter, RetryCommit,
 	CompleteRecord, CompleteRemove, CompleteCommit, TouchCommit, DropCommit, FailCommit, AliasCommit,
 	EnqueueCommit, EnqueueAfter, CancelCommit, MarkAbsentCommit, MarkPresentCommit, ScannedCommit, ScannedAfter, DueCommit,
 	IntendCommit, IntendAfter, NoteJobCommit, ForgetCommit, PlacedCommit, LocateCommit, LostCommit, RemovedCommit, IdentifyCommit,
-	SettleAfter, SettledCommit, DecideCommit, ToUploadCommit, RelabelCommit, RelabelAfter, MovedTreeCommit, MovedPageCommit, NoteFolderCommit, ForgetFolderCommit,
+	SettleAfter, SettledCommit, DecideCommit, ToUploadCommit, RelabelCommit, RelabelAfter, MovedTreeCommit, MovedPageCommit, NoteFolderCommit, ForgetFolderCommit, RehomeCommit, RehomedCommit,
 	JobDone, Upload, Uploaded,
 	LibraryFind, LibraryFound, LibraryDetails, LibraryDetailed, LibraryList, LibraryListed, LibraryFolderExists, LibraryFolderKnown,
 	LibraryRename, LibraryRenamed, LibraryMove, LibraryMoved, LibraryCopy, LibraryCopied, LibraryDelete, LibraryDeleted,

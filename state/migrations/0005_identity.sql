@@ -40,3 +40,10 @@ ALTER TABLE intents ADD COLUMN tries      INTEGER NOT NULL DEFAULT 0;  -- failed
 ALTER TABLE intents ADD COLUMN not_before INTEGER NOT NULL DEFAULT 0;  -- unix ms of the next one
 ALTER TABLE intents ADD COLUMN aside      INTEGER NOT NULL DEFAULT 0;  -- 1: set aside; no run waits for it
 ALTER TABLE intents ADD COLUMN reason     TEXT    NOT NULL DEFAULT ''; -- of the last failure
+
+-- Roots: when a scan has found that the directory is not the recorded one, only files that
+-- were uploaded before tell whether the recorded one is back.
+ALTER TABLE roots ADD COLUMN replaced_at INTEGER NOT NULL DEFAULT 0; -- when that scan began; valid while stranger is 1
+UPDATE roots SET replaced_at = scanned_at WHERE stranger = 1;
+-- Assets of the root that are outside of its folder are moved into it.
+ALTER TABLE roots ADD COLUMN rehome INTEGER NOT NULL DEFAULT 0; -- 1: they are to be, as somebody has asked for
