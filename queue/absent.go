@@ -125,33 +125,54 @@ func (q *Queue) MarkPresent(ctx context.Context, rootID int64, paths []string) e
 // Scan is a scan of a whole root that came to its end.
 type Scan struct {
 	Began    time.Time
-	Identity []byte // of the directory
-	InStep   int64  // files that are as they are recorded, down to inode and change time
+	Identity []byte // of the directory; see [Identity], also for the next two
+	Earlier  []byte
+	Weak     bool
+	InStep   int64 // files that are as they are recorded, down to inode and change time
+	Found    int64 // files that have the recorded size and modification time, at least
 }
 
 // Scanned notes that a scan of a whole root came to its end, and of which
 // directory: removals are inferred from complete scans alone, and of the same
-// directory. Another one in its place is accepted when at once most of the records
-// were found in it; else nothing of the root is removed until it is back, or
-// somebody approves.
+// directory. Neither an equal identity nor equal files are enough for that where they prove
+// nothing (see [sighted]). While another directory is in the root's place nothing of the root
+// is removed, until it is back, or somebody approves.
 func (q *Queue) Scanned(ctx context.Context, rootID int64, scan Scan) error {
+	directory := Identity{ID: scan.Identity, Earlier: scan.Earlier, Weak: scan.Weak}
 	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		var known []byte
-		var stranger bool
-		var records int64
-		// Records that are younger than the scan may be of the other directory. Those
-		// of times to come are of a clock that was wrong, and older.
-		err := tx.QueryRow(`SELECT identity, stranger, (SELECT count(*) FROM files WHERE root_id = ?1 AND NOT uploaded_at BETWEEN ?2 AND ?3) FROM roots WHERE id = ?1`,
-			rootID, scan.Began.UnixMilli(), q.now().UnixMilli()).Scan(&known, &stranger, &records)
+		s := sighted{inStep: scan.InStep}
+		var since, later, aliases int64
+		err := tx.QueryRow(`SELECT identity, stranger, iif(stranger, replaced_at, ?2) FROM roots WHERE id = ?1`, rootID, scan.Began.UnixMilli()).
+			Scan(&known, &s.stranger, &since)
+		if err != nil {
+			return err
+		}
+		// Records that are younger than the scan, or than another directory in the root's
+		// place, may be of that one. Those of times to come are of a clock that was wrong, and
+		// older. What was approved, and what was absent in the last accepted scan, is expected.
+		err = tx.QueryRow(`SELECT coalesce(sum(older), 0), coalesce(sum(old AND absent = 0 OR missing), 0), coalesce(sum(missing), 0), coalesce(sum(NOT old AND absent = 0), 0),
+			(SELECT count(*) FROM aliases WHERE root_id = ?1) FROM (
+			SELECT NOT uploaded_at BETWEEN ?2 AND ?4 AS older, NOT uploaded_at BETWEEN ?3 AND ?4 AS old, absent,
+				NOT uploaded_at BETWEEN ?3 AND ?4 AND absent = 1 AND kept = 0 AND absent_at > (SELECT max(scanned_at, approved_at) FROM roots WHERE id = ?1)
+					AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.donor = files.id) AS missing
+			FROM files WHERE root_id = ?1)`, rootID, scan.Began.UnixMilli(), since, q.now().UnixMilli()).Scan(&s.all, &s.records, &s.missing, &later, &aliases)
 		if err != nil {
 			return err
 		}
 		if err := failpoint.Hit(failpoint.ScannedCommit); err != nil {
 			return err
 		}
-		same := known != nil && (len(known) == 0 || string(known) == string(scan.Identity))
-		if !same && (stranger || 2*scan.InStep < records) {
-			return tx.Exec(`UPDATE roots SET stranger = 1 WHERE id = ?`, rootID)
+		s.found = max(scan.Found, scan.InStep)
+		if s.stranger { // what has come since may be among the files that were found, which is no evidence
+			s.found -= later + aliases
+		} else {
+			s.records, s.all = s.records+aliases, s.all+aliases
+		}
+		s.any = known != nil && len(known) == 0
+		s.same, s.proven = directory.Is(known)
+		if s.replaced() {
+			return tx.Exec(`UPDATE roots SET stranger = 1, replaced_at = ? WHERE id = ?`, since, rootID)
 		}
 		return tx.Exec(`UPDATE roots SET scanned_at = ?, identity = ?, stranger = 0 WHERE id = ?`, q.now().UnixMilli(), scan.Identity, rootID)
 	})
@@ -161,4 +182,4 @@ func (q *Queue) Scanned(ctx context.Context, rootID int64, scan Scan) error {
 	return failpoint.Hit(failpoint.ScannedAfter)
 }
 
-const anotherDirectory = "the directory is not the one that was recorded: another disk, or made anew"
+const anotherDirectory = "the recorded files are not in the directory: another disk, a copy of the disk, or a directory that was made anew"

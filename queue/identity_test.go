@@ -258,3 +258,102 @@ func TestRecordsOfAnotherDeviceAreNotMarked(t *testing.T) {
 	f.scanned()
 	f.wantDue(f.brakeless(), "d/x", "d/y")
 }
+
+// TestADiskWithTheIDOfTheRecordedOneMustHaveItsFiles: clones and snapshots share ids, and
+// where there is no id only the files tell.
+func TestADiskWithTheIDOfTheRecordedOneMustHaveItsFiles(t *testing.T) {
+	for _, identity := range []string{"uuid:1", queue.ByFiles} {
+		t.Run(identity, func(t *testing.T) {
+			bubble(t, func(f *fixture) {
+				paths := numbered(60)
+				f.uploads(paths...)
+				f.seesDirectory(identity, true)
+				pass(time.Minute)
+				f.absent(state.Gone, paths...)
+				f.sees(identity, 0)
+				if d := f.wantDue(f.brakeless()); d.Braked == "" || f.standing().Braked == "" {
+					f.Errorf("nothing is said: %+v", d)
+				}
+				// Its own files are uploaded, and are found as recorded from then on.
+				pass(time.Minute)
+				for _, p := range paths {
+					f.upload("other/"+p, 2)
+				}
+				f.must(f.db.Write(f.Context(), state.Durable, func(tx *state.Tx) error {
+					return tx.Exec(`UPDATE files SET uploaded_at = ? WHERE CAST(path AS TEXT) LIKE 'other/%'`, time.Now().UnixMilli())
+				}))
+				f.sees(identity, 60)
+				f.wantDue(f.brakeless())
+				// The recorded one is back, without one file.
+				f.must(f.q.MarkPresent(f.Context(), f.root, paths[1:]))
+				f.sees(identity, 59+60)
+				f.wantDue(f.brakeless(), paths[0])
+			})
+		})
+	}
+}
+
+// sees notes a complete scan of a directory, a minute later, that finds so many files with the
+// recorded size and modification time.
+func (f *fixture) sees(identity string, found int64) {
+	f.Helper()
+	pass(time.Minute)
+	f.there = identity
+	f.must(f.q.Scanned(f.Context(), f.root, queue.Scan{Began: time.Now(), Identity: []byte(identity), Found: found}))
+}
+
+// TestAnApprovalAcceptsADiskWithoutTheFiles for good, also where only files tell.
+func TestAnApprovalAcceptsADiskWithoutTheFiles(t *testing.T) {
+	for _, identity := range []string{"uuid:1", queue.ByFiles} {
+		t.Run(identity, func(t *testing.T) {
+			bubble(t, func(f *fixture) {
+				paths := numbered(60)
+				f.uploads(paths...)
+				f.seesDirectory(identity, true)
+				pass(time.Minute)
+				f.absent(state.Gone, paths...)
+				f.sees(identity, 0)
+				f.wantDue(f.brakeless())
+				f.must(f.q.Approve(f.Context(), f.root))
+				for range 2 {
+					f.sees(identity, 0)
+					f.wantDue(f.brakeless(), paths...)
+				}
+			})
+		})
+	}
+}
+
+// TestTheIdentityOfAnEarlierVersionIsRecognized and recorded in the present form.
+func TestTheIdentityOfAnEarlierVersionIsRecognized(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		scan  queue.Scan
+		known bool
+	}{
+		{"made of the disk's id", queue.Scan{Earlier: []byte("old")}, true},
+		{"made of a device's number, with the files", queue.Scan{Earlier: []byte("old"), Weak: true, Found: 20}, true},
+		{"made of a device's number, without", queue.Scan{Earlier: []byte("old"), Weak: true, Found: 3}, false},
+		{"of another", queue.Scan{Earlier: []byte("older"), Found: 20}, false},
+		{"and there is none now", queue.Scan{Identity: []byte(queue.ByFiles), Found: 20}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := open(t)
+			paths := numbered(20)
+			f.uploads(paths...)
+			f.seesDirectory("old", true)
+			f.absent(state.Gone, paths[0])
+			c.scan.Began = time.Now()
+			if c.scan.Identity == nil {
+				c.scan.Identity = []byte("new")
+			}
+			f.must(f.q.Scanned(t.Context(), f.root, c.scan))
+			f.there = string(c.scan.Identity)
+			var want []string
+			if c.known {
+				want = paths[:1]
+			}
+			f.wantDue(f.brakeless(), want...)
+		})
+	}
+}

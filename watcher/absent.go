@@ -94,8 +94,17 @@ func (v *vacancy) device(root *os.Root, dir string) (device uint64, empty bool) 
 
 func (v *vacancy) knows(dir string) bool { return v.asked && v.dir == dir }
 
-// Identity tells one directory from another in its place, as [queue.Scan] has it.
+// Identity tells one directory from another in its place, as [queue.Removal] has it.
 func Identity(path string) ([]byte, error) {
+	id, err := Identify(path)
+	return id.ID, err
+}
+
+// Identify tells one directory from another in its place.
+func Identify(path string) (queue.Identity, error) {
 	id, err := identify(path)
-	return id.bytes(), err
+	if err != nil {
+		return queue.Identity{}, err
+	}
+	return id.recorded(), nil
 }

@@ -3,10 +3,10 @@
 package watcher
 
 import (
-	"fmt"
 	"os"
 	"syscall"
 
+	"iksync/queue"
 	"iksync/state"
 )
 
@@ -18,8 +18,11 @@ type rootIdentity struct {
 // same reports whether both are the same directory.
 func (r rootIdentity) same(o rootIdentity) bool { return r == o }
 
-// bytes is the identity as it is kept.
-func (r rootIdentity) bytes() []byte { return fmt.Appendf(nil, "%x:%x", r.dev, r.ino) }
+// recorded is the identity as it is kept. Numbers of devices are given to others, so the files
+// are the evidence.
+func (r rootIdentity) recorded() queue.Identity {
+	return queue.Identity{ID: []byte(queue.ByFiles)}
+}
 
 func identify(path string) (rootIdentity, error) {
 	info, err := os.Stat(path)

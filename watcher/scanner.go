@@ -89,7 +89,8 @@ type Scanner struct {
 	absent               []queue.Absent
 	vacancy              vacancy // the last directory that absent files were in
 	identity             rootIdentity
-	empty                bool // the root is, so nothing is inferred
+	empty                bool  // the root is, so nothing is inferred
+	found                int64 // files with the recorded size and modification time
 }
 
 // enqueued is what became of a batch.
@@ -201,7 +202,10 @@ func (s *Scanner) confirm(ctx context.Context) error {
 	if err != nil || s.empty || !after.same(s.identity) {
 		return nil
 	}
-	return s.q.Scanned(ctx, s.o.Root.ID, queue.Scan{Began: s.start, Identity: after.bytes(), InStep: s.tally.inStep.Load()})
+	id := after.recorded()
+	return s.q.Scanned(ctx, s.o.Root.ID, queue.Scan{
+		Began: s.start, Identity: id.ID, Earlier: id.Earlier, Weak: id.Weak, InStep: s.tally.inStep.Load(), Found: s.found,
+	})
 }
 
 // walk looks at one directory, whose path with "/" at its end is in s.path.
@@ -411,6 +415,9 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 		s.observe(record, st)
 	}
 	recorded := record != nil && state.Prove(record.Content(), state.Content{Stat: st}, state.SamePath) == state.Equal
+	if record != nil && record.Stat.Size == st.Size && record.Stat.MtimeNs == st.MtimeNs {
+		s.found++
+	}
 	if recorded && job != nil && job.State == queue.Held {
 		s.settled = append(s.settled, string(s.path)) // it was empty for a while, say
 		job = nil
