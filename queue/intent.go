@@ -433,7 +433,8 @@ func (q *Queue) HasMoves(ctx context.Context, roots []int64) (has bool, err erro
 	}
 	if !aside {
 		return q.holds(ctx, `SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 0 AND move <> 0 AND +root_id IN (SELECT value FROM json_each(?1)))
-			OR EXISTS (SELECT 1 FROM files WHERE astray <> 0 AND +root_id IN (SELECT value FROM json_each(?1))) OR EXISTS (SELECT 1 FROM intents)`, string(ids))
+			OR EXISTS (SELECT 1 FROM files WHERE astray <> 0 AND +root_id IN (SELECT value FROM json_each(?1))) OR EXISTS (SELECT 1 FROM intents)
+			OR EXISTS (SELECT 1 FROM roots WHERE rehome <> 0 AND id IN (SELECT value FROM json_each(?1)))`, string(ids))
 	}
 	return q.holds(ctx, `SELECT EXISTS (SELECT 1 FROM jobs j JOIN files f ON f.id = j.donor WHERE j.state = 0 AND j.move <> 0 AND +j.root_id IN (SELECT value FROM json_each(?1))
 			AND NOT `+unresolvedJ+` AND NOT `+unresolvedF+`)

@@ -229,6 +229,9 @@ func (m *mover) step(ctx context.Context) (did bool, next time.Time, err error) 
 	}
 	if mv == nil {
 		if calm {
+			if did, err := m.rehome(ctx, roots); err != nil || did {
+				return did, next, err
+			}
 			if did, err := m.straighten(ctx, roots); err != nil || did {
 				return did, next, err
 			}
