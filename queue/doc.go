@@ -94,26 +94,33 @@
 // Identity:
 //
 //  18. A scan vouches for the directory that it began and ended in; while another one is
-//     in its place nothing is due, whatever was approved or absent before
-//     (TestNothingIsDueWhileAnotherDirectoryIsInPlaceOfTheRoot,
+//     in its place nothing is due, whatever was approved or absent before. An id that
+//     clones share, and one that devices or mounts give, is not enough: recorded files
+//     must be there (TestADiskWithTheIDOfTheRecordedOneMustHaveItsFiles,
+//     TestASwappedDiskRemovesNothing, TestNothingIsDueWhileAnotherDirectoryIsInPlaceOfTheRoot,
 //     TestWhatWasApprovedStaysWhileAnotherDirectoryIsInPlaceOfTheRoot).
 //
-//  19. No remote path is of two records: an asset is not recorded where that of another
+//  19. A root gets another path in one durable transaction that finds it recorded as it was
+//     when its directory was looked at; unless the disk is the same one, that transaction
+//     also ends what its records prove by inodes (TestARootAtAnotherPathIsTheRecordedOne,
+//     TestFailpointsOfRelocation).
+//
+//  20. No remote path is of two records: an asset is not recorded where that of another
 //     record is (TestARemotePathBelongsToOneLocalPathOfAllRoots,
 //     TestAnAssetIsNotPlacedWhereAnotherRecordIs); nor does a fileId get into two
 //     (TestMovesFollowTheTree, TestFailpoints).
 //
-//  20. A fileId is recorded, moved, copied or kept for a path only if the content is known
+//  21. A fileId is recorded, moved, copied or kept for a path only if the content is known
 //     to be equal: by hashes of both sides, or by an identity that the file system proves.
 //     state.Prove decides that, and the statements of this package follow it (TestProve,
 //     TestEnqueueFollowsProve, TestPicturesKeepTheirNamesWhereInodesAreRenumbered). A record
 //     that was adopted without comparing the bytes is the one exception; it is never the
 //     source of a move or a copy (TestASourceOfACopyHasNothingToDo).
 //
-//  21. What is recorded was read after the file had looked the same for as long as its time
+//  22. What is recorded was read after the file had looked the same for as long as its time
 //     stamps are coarse (TestARewriteWithinTheGrainOfTimeStampsIsSent).
 //
-//  22. The asset of a single file that was moved stays where it is if a file that was not
+//  23. The asset of a single file that was moved stays where it is if a file that was not
 //     recorded is in its place
 //     (TestAnEditedPictureKeepsItsFileIdAndTheOriginalBesideItIsNew). It is asked once the
 //     file has been under its new name for the settle time
@@ -121,14 +128,14 @@
 //
 // Copies:
 //
-//  23. While a copy is being made nothing is sent to its source
+//  24. While a copy is being made nothing is sent to its source
 //     (TestNothingIsSentToAnAssetThatIsCopied), which has nothing to do
 //     (TestACopyInTheLibraryIsNotMadeOfAnAssetThatIsAboutToChange).
-//  24. A copy under another name is made in a staging folder that an intent names, which
+//  25. A copy under another name is made in a staging folder that an intent names, which
 //     is removed with all that is in it before the intent is (TestFailpoints, "copies"),
 //     and not while the copy may still come
 //     (TestACopyThatIsDoneAfterThePoolHasStoppedIsRemoved).
-//  25. An alias is recorded, and its job removed, in one transaction that finds the other
+//  26. An alias is recorded, and its job removed, in one transaction that finds the other
 //     record with that content still (TestFailpoints, "same").
 //
 // Folders:

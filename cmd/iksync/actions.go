@@ -15,7 +15,8 @@ func (o *operator) actions() control.Actions {
 	return control.Actions{
 		Undo: q.Undo, Approve: q.Approve, Retry: q.Retry,
 		Pause: q.Pause, Resume: q.Resume,
-		Ignore: o.ignore, Rescan: o.rescan, Backfill: o.backfill,
+		Relocate: o.relocate,
+		Ignore:   o.ignore, Rescan: o.rescan, Backfill: o.backfill,
 		Status: o.status, Story: o.story, Page: o.pageLink,
 	}
 }

@@ -158,11 +158,18 @@ func (a *adopt) setAside(ctx context.Context, path string) error {
 }
 
 func (a *adopt) adoptAll(ctx context.Context, cfg *config.Config, db *state.DB, client *imagekit.Client) error {
-	roots, err := openRoots(ctx, db, cfg.Roots)
+	opened, err := openRoots(ctx, db, cfg.Roots, rootsOf(cfg, nil, false))
 	if err != nil {
 		return err
 	}
+	roots := opened.roots
 	defer closeRoots(roots)
+	if err := opened.refuse(); err != nil {
+		return err
+	}
+	for _, text := range opened.says {
+		fmt.Fprintf(a.err, "iksync: %s\n", text)
+	}
 	q := newQueue(db)
 	if _, err := q.Recover(ctx); err != nil {
 		return exit(exitFailed, err)

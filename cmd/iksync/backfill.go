@@ -42,6 +42,8 @@ type backfill struct {
 	emulated   bool
 	emulator   emulatorFlags
 	serve      bool
+	newRoot    bool
+	rehome     bool // move assets into the folders of their roots
 	json       bool
 	noProgress bool
 }
@@ -73,10 +75,16 @@ DIR is the one root and the flags below describe it.`,
 	fs.BoolVar(&b.emulated, "emulator", false, "upload into the embedded emulator instead of ImageKit; with a state file of its own")
 	fs.StringVar(&b.emulator.dir, "emulator-dir", "", "where the emulator keeps its files (default $XDG_STATE_HOME/iksync/emulator)")
 	fs.BoolVar(&b.serve, "serve", false, "with --emulator: go on serving the files until Ctrl-C")
+	addNewRootFlag(fs, &b.newRoot)
 	b.rootFlags(fs, " (default with --emulator: /)")
 	addLogLevelFlag(fs, &b.adHoc.LogLevel)
 	b.params = addParamFlags(fs)
 	return cmd
+}
+
+// addNewRootFlag adds the flag that decides about a root that is not recorded.
+func addNewRootFlag(fs *pflag.FlagSet, newRoot *bool) {
+	fs.BoolVar(newRoot, "new-root", false, "a directory that is not recorded is a new root, also if it looks like a recorded one at another path")
 }
 
 // rootFlags are the flags that describe a root in place of a configuration; folder is what
@@ -199,7 +207,9 @@ func (b *backfill) configure(args []string) (*config.Config, error) {
 		return nil, misconfigured(err)
 	}
 	if len(args) > 0 {
-		cfg.Roots, err = pickRoots(cfg.Roots, args)
+		all := cfg.Roots
+		cfg.Roots, err = pickRoots(all, args)
+		cfg.OtherRoots = all
 	}
 	return cfg, err
 }
@@ -207,7 +217,7 @@ func (b *backfill) configure(args []string) (*config.Config, error) {
 // describing names a flag that was given and that describes the root in place of
 // a configuration; "" when there is none.
 func (b *backfill) describing() string {
-	either := []string{"config", "state", "json", "no-progress", "workers", "emulator", "emulator-dir", "serve", "log-level", "remote", "all", "verify-bytes", "sample", "repair", "rebuild"}
+	either := []string{"config", "state", "json", "no-progress", "workers", "emulator", "emulator-dir", "serve", "log-level", "remote", "all", "verify-bytes", "sample", "repair", "rebuild", "new-root"}
 	var name string
 	b.params.flags.Visit(func(f *pflag.Flag) {
 		if !slices.Contains(either, f.Name) {
@@ -261,11 +271,16 @@ func (b *backfill) sync(ctx context.Context, cfg *config.Config, client *imageki
 		return nil, err
 	}
 	defer db.Close()
-	roots, err := openRoots(ctx, db, cfg.Roots)
+	opened, err := openRoots(ctx, db, cfg.Roots, rootsOf(cfg, nil, b.newRoot))
 	if err != nil {
 		return nil, err
 	}
+	roots := opened.roots
 	defer closeRoots(roots)
+	undecided := opened.refuse()
+	if undecided != nil && len(roots) == 0 {
+		return nil, undecided
+	}
 	for i := range roots {
 		lock, err := lockRoot(roots[i].config.Path)
 		if err != nil {
@@ -282,6 +297,14 @@ func (b *backfill) sync(ctx context.Context, cfg *config.Config, client *imageki
 	log := newLog(show.logOutput(), level, cfg.LogFormat, b.terminal, false)
 	for _, w := range cfg.Warnings {
 		log.Warn(w)
+	}
+	opened.log(log)
+	for i := range roots {
+		if b.rehome {
+			if _, err := newQueue(db).Rehome(ctx, roots[i].state.ID, roots[i].config.Folder); err != nil {
+				return nil, exit(exitFailed, err)
+			}
+		}
 	}
 	q := newQueue(db)
 	ids := rootIDs(roots)
@@ -322,7 +345,11 @@ func (b *backfill) sync(ctx context.Context, cfg *config.Config, client *imageki
 	group.Go(func() error { return pool.Run(gctx) })
 	err = group.Wait()
 	show.stop()
-	return b.gather(ctx, db, q, roots, work, err)
+	result, err := b.gather(ctx, db, q, roots, work, err)
+	if result != nil {
+		result.undecided = undecided
+	}
+	return result, err
 }
 
 func (b *backfill) poolOptions(cfg *config.Config, client *imagekit.Client, roots []openRoot, w *work, idle <-chan struct{}, log *zap.Logger) uploader.Options {

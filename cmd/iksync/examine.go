@@ -162,7 +162,7 @@ func (e *examination) state(ctx context.Context, cfg *config.Config, files int64
 	is := place.Path + " (not there yet)"
 	if place.Exists {
 		is = place.Path
-		if err := e.open(ctx, place.Path); err != nil {
+		if err := e.open(ctx, cfg, place.Path); err != nil {
 			e.failed(check, exitConfig, "", "%v", err)
 			return
 		}
@@ -190,7 +190,7 @@ func (e *examination) stateOf(cfg *config.Config) (string, error) {
 }
 
 // open reads an existing state file; one that the next start brings up to date is good.
-func (e *examination) open(ctx context.Context, path string) error {
+func (e *examination) open(ctx context.Context, cfg *config.Config, path string) error {
 	if info, err := os.Stat(path); err == nil && info.Size() == 0 {
 		return nil
 	}
@@ -202,7 +202,48 @@ func (e *examination) open(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	return db.Close()
+	return errors.Join(e.recorded(ctx, cfg, db), db.Close())
+}
+
+// recorded compares the configured roots with the recorded ones.
+func (e *examination) recorded(ctx context.Context, cfg *config.Config, db *state.DB) error {
+	recorded, err := db.RecordedRoots(ctx)
+	if err != nil {
+		return err
+	}
+	how, q := rootsOf(cfg, nil, false), newQueue(db)
+	for i := range cfg.Roots {
+		r := cfg.Roots[i]
+		if r.Path, err = config.RootPath(r.Path); err != nil {
+			continue // told where the roots are looked at
+		}
+		if known := slices.IndexFunc(recorded, func(o state.RecordedRoot) bool { return o.Path == r.Path }); known >= 0 {
+			outside, err := outsideFolder(ctx, q, &openRoot{config: &r, state: recorded[known].Root})
+			if err != nil {
+				return err
+			}
+			if outside != nil {
+				e.note("root", "%s", outside.advice())
+			}
+			continue
+		}
+		dir, err := os.OpenRoot(r.Path)
+		if err != nil {
+			continue // the same
+		}
+		d, err := whichRoot(ctx, db, &r, dir, recorded, how)
+		_ = dir.Close() // opened for reading only
+		switch {
+		case err != nil:
+			return err
+		case d.is != nil:
+			e.note("root", "%s", relocated(d.is, r.Path))
+		case len(d.may) > 0:
+			open := undecided{config: &r, may: d.may}
+			e.warn("root", "decide which it is; until then this root waits", "needs decision: %s", open.why())
+		}
+	}
+	return nil
 }
 
 // others tells who is at work there.

@@ -17,6 +17,7 @@ import (
 	"iksync/cmd/iksync/internal/control"
 	"iksync/cmd/iksync/internal/hooks"
 	"iksync/queue"
+	"iksync/state"
 	"iksync/uploader"
 	"iksync/uploader/imagekit"
 	"iksync/watcher"
@@ -25,11 +26,15 @@ import (
 // generation is the parts of a daemon as one configuration wants them. A new
 // configuration makes a new one, while the old lets its last uploads finish.
 type generation struct {
-	cfg      *config.Config
-	key      imagekit.Key
-	roots    []openRoot
-	hooks    []hooks.Hook
-	missing  []string // roots that are not there, and are waited for
+	cfg     *config.Config
+	key     imagekit.Key
+	roots   []openRoot
+	hooks   []hooks.Hook
+	missing []string // roots that are not there, and are waited for
+	// waiting are roots that wait for somebody's decision, busy the ids of those that wait until
+	// an earlier generation has let go of their previous directory.
+	waiting  []undecided
+	busy     []int64
 	watchers []*watcher.Watcher
 	pool     *uploader.Pool
 	cancel   context.CancelFunc
@@ -80,11 +85,18 @@ func (d *daemon) start(cfg *config.Config) (_ *generation, err error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	if g.roots, err = openRoots(ctx, d.db, there); err != nil {
+	how := rootsOf(cfg, there, d.newRoot)
+	how.busy = d.uses
+	opened, err := openRoots(ctx, d.db, there, how)
+	if err != nil {
 		cancel()
 		client.Close()
 		return nil, err
 	}
+	opened.log(d.log)
+	g.roots, g.waiting, g.busy = opened.roots, opened.undecided, opened.busy
+	d.use(rootIDs(g.roots), 1)
+	d.newRoot = false // later ones are decided about anew
 	g.cancel = cancel
 	o := uploader.Options{Client: client, Workers: cfg.Workers, Settle: cfg.Settle, Rehash: cfg.Rehash, LowPriority: watcher.LowPriority, Grace: 24 * time.Hour, Cut: d.cut, Log: d.log, Probe: cfg.Probe, Bandwidth: d.bandwidth, Durations: d.took, Outbox: d.outbox}
 	for i := range g.roots {
@@ -105,9 +117,50 @@ func (d *daemon) start(cfg *config.Config) (_ *generation, err error) {
 		g.err = g.run(ctx, func(ctx context.Context) { d.sayOutside(ctx, g) })
 		cancel()
 		closeRoots(g.roots)
+		d.use(rootIDs(g.roots), -1)
 		client.Close()
 	}()
 	return g, nil
+}
+
+// use counts the generations that have a root.
+func (d *daemon) use(roots []int64, n int) {
+	d.usedMu.Lock()
+	defer d.usedMu.Unlock()
+	for _, id := range roots {
+		d.used[id] += n
+	}
+}
+
+// uses reports whether any generation has a root.
+func (d *daemon) uses(root int64) bool {
+	d.usedMu.Lock()
+	defer d.usedMu.Unlock()
+	return d.used[root] > 0
+}
+
+// decided says why roots that waited can be taken up; "" when none can.
+func (d *daemon) decided(ctx context.Context, g *generation) string {
+	for _, id := range g.busy {
+		if !d.uses(id) {
+			return "a root can be recorded at its new path"
+		}
+	}
+	if len(g.waiting) == 0 {
+		return ""
+	}
+	recorded, err := d.db.Roots(ctx)
+	if err != nil {
+		d.log.Warn("it can't be told whether a root was decided about", zap.Error(err))
+		return ""
+	}
+	for i := range g.waiting {
+		path := g.waiting[i].config.Path
+		if slices.ContainsFunc(recorded, func(r state.Root) bool { return r.Path == path }) {
+			return "it was decided which root " + path + " is"
+		}
+	}
+	return ""
 }
 
 // root is the one with an id; nil when this generation does not have it.
@@ -259,6 +312,8 @@ func oneLine(s *control.Status) string {
 		failing += sum(r.Failing)
 		overflows += r.Watch.Overflows
 		switch {
+		case r.State == control.Undecided:
+			notes = append(notes, r.Path+" needs a decision (iksync status)")
 		case r.State == control.Paused:
 			notes = append(notes, r.Path+" is paused: "+r.Why)
 		case r.Watch.Polling:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -29,6 +30,11 @@ type handed struct {
 // handOver lets the daemon that has the state file do the work, shows how it goes on,
 // and returns when it is done. before is how the daemon stands.
 func (b *backfill) handOver(ctx context.Context, cfg *config.Config, statePath string, before *control.Status) error {
+	for _, r := range before.Roots {
+		if r.State == control.Undecided && slices.ContainsFunc(cfg.Roots, func(c config.Root) bool { return display(c.Path) == r.Path }) {
+			return exit(exitConfig, errors.New(r.Why))
+		}
+	}
 	ids, err := recordedRoots(ctx, cfg, statePath)
 	if err != nil {
 		return err

@@ -80,7 +80,7 @@ func (d *daemon) ready(ctx context.Context) string {
 		return err.Error()
 	}
 	for i := range s.Roots {
-		if r := &s.Roots[i]; r.State == control.Paused || r.State == control.Waiting {
+		if r := &s.Roots[i]; r.State == control.Paused || r.State == control.Undecided || r.State == control.Waiting {
 			return r.Path + ": " + r.State + ", " + r.Why
 		}
 	}

@@ -186,7 +186,7 @@ func (a *app) rootCommand() *cobra.Command {
 
 		PersistentPreRun: func(*cobra.Command, []string) { a.begun = true },
 	}
-	root.AddCommand(a.initCommand(), a.checkCommand(), a.backfillCommand(), a.runCommand(), a.planCommand(), a.adoptCommand(), a.verifyCommand(), a.emulatorCommand(), a.demoCommand(), a.exportCommand(), a.undoCommand(), a.approveCommand(), a.statusCommand(), a.failuresCommand(), a.whyCommand(), a.lookupCommand(), a.retryCommand(), a.ignoreCommand(), a.pauseCommand(), a.resumeCommand(), a.rescanCommand(), a.pageCommand(), a.uploadCommand(), a.filtersCommand(), a.completionCommand(), a.manCommand(), a.versionCommand())
+	root.AddCommand(a.initCommand(), a.checkCommand(), a.backfillCommand(), a.runCommand(), a.planCommand(), a.adoptCommand(), a.verifyCommand(), a.emulatorCommand(), a.demoCommand(), a.exportCommand(), a.undoCommand(), a.approveCommand(), a.statusCommand(), a.failuresCommand(), a.whyCommand(), a.lookupCommand(), a.retryCommand(), a.ignoreCommand(), a.pauseCommand(), a.resumeCommand(), a.rescanCommand(), a.relocateCommand(), a.pageCommand(), a.uploadCommand(), a.filtersCommand(), a.completionCommand(), a.manCommand(), a.versionCommand())
 	a.complete(root)
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

@@ -279,6 +279,10 @@ func (o *operator) look(ctx context.Context) (*control.Status, error) {
 		s.Roots = append(s.Roots, control.RootStatus{Path: display(path), State: control.Paused, Why: "it is not there: it is waited for, and nothing is inferred from its absence",
 			Failing: map[string]int64{}, Held: map[string]int64{}, Skipped: map[string]int64{}})
 	}
+	for i := range g.waiting {
+		s.Roots = append(s.Roots, control.RootStatus{Path: display(g.waiting[i].config.Path), Folder: g.waiting[i].config.Folder, State: control.Undecided, Why: g.waiting[i].why(),
+			Failing: map[string]int64{}, Held: map[string]int64{}, Skipped: map[string]int64{}})
+	}
 	s.Sum()
 	if todo > 0 && wait == "" {
 		s.Uploads.ETA = eta(todo, todoBytes, s.Uploads.FilesPerSecond, s.Uploads.BytesPerSecond)

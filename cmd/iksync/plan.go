@@ -47,6 +47,7 @@ type planTotals struct {
 	Problems int64            `json:"unreadable"`
 	Names    int64            `json:"changed_names"` // files whose name in the library is another
 	APICalls int64            `json:"api_calls"`
+	Roots    []string         `json:"roots,omitempty"` // what is to be told of the roots themselves
 }
 
 // planStep is a step in the form of --json.
@@ -90,6 +91,7 @@ daemon. Files that changed are read, to see whether their content did.`,
 	fs.BoolVar(&p.json, "json", false, "print JSON lines")
 	fs.BoolVar(&p.all, "all", false, fmt.Sprintf("print every step, not the first %d of a kind", maxListed))
 	fs.BoolVar(&p.remote, "remote", false, "ask the library whether something is in the way")
+	addNewRootFlag(fs, &p.newRoot)
 	p.rootFlags(fs, "")
 	p.params = addParamFlags(fs)
 	return cmd
@@ -111,8 +113,11 @@ func (p *plan) run(ctx context.Context, args []string) (err error) {
 		}
 		defer client.Close()
 	}
-	err = onCopy(ctx, cfg, statePath, func(db *state.DB, q *queue.Queue, roots []openRoot) error {
-		return p.make(ctx, cfg, db, q, roots, client)
+	err = onCopy(ctx, cfg, statePath, p.newRoot, func(db *state.DB, q *queue.Queue, opened *openedRoots) error {
+		if err := p.rootNews(ctx, q, opened); err != nil {
+			return err
+		}
+		return p.make(ctx, cfg, db, q, opened.roots, client)
 	})
 	if err == nil {
 		return p.report()
@@ -155,6 +160,24 @@ func (p *plan) make(ctx context.Context, cfg *config.Config, db *state.DB, q *qu
 			fmt.Sprintf("%s: %s", display(item.Path), item.Reason))
 	}
 	return p.removals(ctx, q, roots)
+}
+
+// rootNews tells of the roots what is not as it was when they were recorded.
+func (p *plan) rootNews(ctx context.Context, q *queue.Queue, opened *openedRoots) error {
+	p.totals.Roots = append(p.totals.Roots, opened.says...)
+	for i := range opened.undecided {
+		p.totals.Roots = append(p.totals.Roots, "needs decision: "+opened.undecided[i].why())
+	}
+	for i := range opened.roots {
+		e, err := outsideFolder(ctx, q, &opened.roots[i])
+		if err != nil {
+			return err
+		}
+		if e != nil {
+			p.totals.Roots = append(p.totals.Roots, e.advice())
+		}
+	}
+	return nil
 }
 
 // removals tells what is absent and stays for now.
@@ -310,6 +333,9 @@ func (p *plan) report() error {
 		return nil
 	}
 	fmt.Fprintf(p.out, "%s, %s; %s in step. Nothing was changed.\n", files(t.Files), humanize.Bytes(uint64(t.Bytes)), humanize.Comma(t.InStep))
+	for _, text := range t.Roots {
+		fmt.Fprintf(p.out, "  %s\n", text)
+	}
 	section := func(heading string, n int64, detail string) {
 		if n == 0 {
 			return

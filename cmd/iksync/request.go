@@ -73,6 +73,11 @@ func namedRoots(roots []state.Root, names []string) ([]state.Root, error) {
 
 // act does it on the state file, or lets the daemon do it that has it.
 func (r *request) act(ctx context.Context, path string, direct func(*queue.Queue) error, remote func(*control.Client) error) error {
+	return r.actOn(ctx, path, func(db *state.DB) error { return direct(newQueue(db)) }, remote)
+}
+
+// actOn is act for what needs the state file itself.
+func (r *request) actOn(ctx context.Context, path string, direct func(*state.DB) error, remote func(*control.Client) error) error {
 	db, err := state.Open(ctx, path)
 	var locked *state.LockedError
 	if errors.As(err, &locked) {
@@ -89,10 +94,12 @@ func (r *request) act(ctx context.Context, path string, direct func(*queue.Queue
 		return exit(exitConfig, asOwner(path, err))
 	}
 	defer db.Close()
-	if err := direct(newQueue(db)); err != nil {
-		return exit(exitFailed, err)
+	err = direct(db)
+	var with *exitError
+	if err != nil && !errors.As(err, &with) {
+		err = exit(exitFailed, err)
 	}
-	return nil
+	return err
 }
 
 // reading runs fn on the state file, which it only reads, also beside a daemon.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,13 +52,16 @@ type daemon struct {
 	meter      *imagekit.Meter
 	took       *uploader.Durations
 	outbox     *uploader.Outbox // nil until there is a hook
-	full       bool             // the state file can't be written, and that was told
-	cut        chan struct{}    // closed when uploads in flight are to be broken off
+	newRoot    bool             // roots that are not recorded at the first start are new
+	usedMu     sync.Mutex
+	used       map[int64]int // generations by the root that they have
+	full       bool          // the state file can't be written, and that was told
+	cut        chan struct{} // closed when uploads in flight are to be broken off
 	cutOnce    sync.Once
 }
 
 func newDaemon(a *app) *daemon {
-	return &daemon{app: a, locks: make(map[string]*os.File), bandwidth: uploader.NewBandwidth(uploader.Rates{}), cut: make(chan struct{}), site: &website{}, telling: &telling{}, meter: &imagekit.Meter{}, took: &uploader.Durations{}}
+	return &daemon{app: a, locks: make(map[string]*os.File), used: make(map[int64]int), bandwidth: uploader.NewBandwidth(uploader.Rates{}), cut: make(chan struct{}), site: &website{}, telling: &telling{}, meter: &imagekit.Meter{}, took: &uploader.Durations{}}
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -86,6 +90,7 @@ It reports to systemd (Type=notify) and feeds its watchdog while it makes progre
 	}
 	cmd.Flags().StringVar(&d.configFile, "config", "", "configuration `file` (YAML)")
 	cmd.Flags().StringVar(&d.stateFile, "state", "", "state `file` (default: the configuration's, else $XDG_STATE_HOME/iksync/iksync.db)")
+	addNewRootFlag(cmd.Flags(), &d.newRoot)
 	addWorkersFlag(cmd.Flags(), &workers)
 	addLogLevelFlag(cmd.Flags(), &d.logLevel)
 	return cmd
@@ -224,7 +229,7 @@ func (d *daemon) follow(ctx context.Context, cfg *config.Config, hup <-chan os.S
 			d.reload(g, next)
 		case <-supervise.C:
 			d.site.retry()
-			if why := g.stale(d.getenv); why != "" {
+			if why := cmp.Or(g.stale(d.getenv), d.decided(ctx, g)); why != "" {
 				err := next(why, g.cfg)
 				if err == nil {
 					continue // the new ones have shown no sign of life yet

@@ -40,6 +40,7 @@ type result struct {
 	gone        int64    // records of files that are absent, and whose copies stay so far
 	braked      []string // why removals of a root wait for approval
 	elsewhere   []elsewhere
+	undecided   error // of roots that wait for somebody's decision; nil when none does
 	seconds     float64
 	statePath   string
 	interrupted bool
@@ -73,6 +74,12 @@ func (e *elsewhere) String() string {
 		are, stay = "is", "it stays where it is"
 	}
 	return fmt.Sprintf("%s of %s %s in the library outside of %s, such as %s: %s, and new ones go to %s", files(e.Files), display(e.Root), are, e.Folder, e.First, stay, e.Folder)
+}
+
+// advice says what a changed folder means for them.
+func (e *elsewhere) advice() string {
+	return fmt.Sprintf("%s: changing folder affects new uploads only; %s stay outside of %s (such as %s): iksync relocate --folder %q moves them",
+		e.Root, quantity(e.Files, "asset", "assets"), e.Folder, e.First, e.Root)
 }
 
 // outsideFolder tells which files of a root are outside of its folder; nil when none is.
@@ -202,6 +209,8 @@ func (r *result) exit() error {
 		return exit(exitInterrupted, nil)
 	case r.cause != nil:
 		return exit(exitFailed, r.cause)
+	case r.undecided != nil:
+		return r.undecided
 	case len(r.failed) > 0 || r.remaining > 0 || r.unremoved > 0 || len(r.unresolved) > 0:
 		return exit(exitFailed, nil)
 	}

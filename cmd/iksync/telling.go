@@ -149,7 +149,7 @@ func (o *operator) notePauses(ending <-chan struct{}, out *uploader.Outbox) {
 		}
 		for i := range s.Roots {
 			r := &s.Roots[i]
-			is := r.State == control.Paused || r.State == control.Waiting
+			is := r.State == control.Paused || r.State == control.Undecided || r.State == control.Waiting
 			if is == waits[r.ID] || r.ID == 0 {
 				continue
 			}

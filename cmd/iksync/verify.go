@@ -110,7 +110,11 @@ func (v *verification) run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer client.Close()
-	err = onCopy(ctx, cfg, path, func(db *state.DB, q *queue.Queue, roots []openRoot) error {
+	err = onCopy(ctx, cfg, path, false, func(db *state.DB, q *queue.Queue, opened *openedRoots) error {
+		if err := opened.refuse(); err != nil {
+			return err
+		}
+		roots := opened.roots
 		return v.compare(ctx, cfg, db, q, roots, client)
 	})
 	if err != nil {

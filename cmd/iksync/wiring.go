@@ -8,9 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"go.uber.org/zap"
 
 	"iksync/cmd/iksync/internal/config"
 	"iksync/queue"
@@ -156,27 +159,88 @@ type openRoot struct {
 	dir    *os.Root
 }
 
+// rootOptions say how configured roots become recorded ones.
+type rootOptions struct {
+	// configured are the paths of all configured roots: a recorded root at one of them is at no
+	// other path.
+	configured map[string]bool
+	adHoc      bool // other roots are in use, too
+	newRoot    bool // a root that is not recorded is new, whatever it looks like
+	// busy, when not nil, reports that files of a root are being sent.
+	busy func(rootID int64) bool
+}
+
+// rootsOf are the options for a configuration, of whose roots some are found under other paths.
+func rootsOf(cfg *config.Config, found []config.Root, newRoot bool) *rootOptions {
+	o := &rootOptions{configured: make(map[string]bool), adHoc: cfg.AdHoc, newRoot: newRoot}
+	for _, r := range slices.Concat(cfg.Roots, cfg.OtherRoots, found) {
+		o.configured[r.Path] = true
+	}
+	return o
+}
+
+// openedRoots are the configured roots as they were found.
+type openedRoots struct {
+	roots     []openRoot
+	undecided []undecided // wait for somebody's decision
+	busy      []int64     // ids of roots that wait until their previous directory is not used any more
+	says      []string    // what is to be told of them
+}
+
+// log tells of the roots what is not as it was when they were recorded.
+func (o *openedRoots) log(log *zap.Logger) {
+	for _, text := range o.says {
+		log.Warn("a root is recorded anew", zap.String("what", text))
+	}
+	for i := range o.undecided {
+		log.Error("a root needs a decision, and waits", zap.String("root", o.undecided[i].config.Path), zap.String("why", o.undecided[i].why()))
+	}
+}
+
+// refuse is the error of a command that can't go on without a decision; nil when there is no
+// need of one.
+func (o *openedRoots) refuse() error {
+	var all []error
+	for i := range o.undecided {
+		all = append(all, errors.New(o.undecided[i].why()))
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return exit(exitConfig, errors.Join(all...))
+}
+
 // openRoots records and opens the roots. The caller closes them.
-func openRoots(ctx context.Context, db *state.DB, roots []config.Root) ([]openRoot, error) {
-	var opened []openRoot
+func openRoots(ctx context.Context, db *state.DB, roots []config.Root, how *rootOptions) (*openedRoots, error) {
+	o := &openedRoots{}
 	for i := range roots {
 		r := &roots[i]
 		dir, err := os.OpenRoot(r.Path)
 		if err != nil {
-			closeRoots(opened)
+			closeRoots(o.roots)
 			return nil, exit(exitConfig, fmt.Errorf("open root: %w", err))
 		}
-		recorded, err := db.EnsureRoot(ctx, r.Path, r.Folder)
-		if err != nil {
-			closeRoots(append(opened, openRoot{dir: dir}))
+		var busy *rootBusyError
+		recorded, open, says, err := recordRoot(ctx, db, r, dir, how)
+		o.says = append(o.says, says...)
+		switch {
+		case errors.As(err, &busy):
+			o.busy = append(o.busy, busy.id)
+			_ = dir.Close() // opened for reading only
+		case err != nil:
+			closeRoots(append(o.roots, openRoot{dir: dir}))
 			if state.Unwritable(err) {
 				return nil, exit(exitUnwritable, err)
 			}
 			return nil, exit(exitConfig, err)
+		case open != nil:
+			o.undecided = append(o.undecided, *open)
+			_ = dir.Close() // opened for reading only
+		default:
+			o.roots = append(o.roots, openRoot{config: r, state: recorded, dir: dir})
 		}
-		opened = append(opened, openRoot{config: r, state: recorded, dir: dir})
 	}
-	return opened, nil
+	return o, nil
 }
 
 func closeRoots(roots []openRoot) {
@@ -223,7 +287,7 @@ func (r *openRoot) uploadRoot(limits watcher.Limits) uploader.Root {
 
 // onCopy runs fn on a copy of the state file, which is thrown away, also beside a
 // process that has the original. A failure of fn is exit code 1.
-func onCopy(ctx context.Context, cfg *config.Config, statePath string, fn func(*state.DB, *queue.Queue, []openRoot) error) (err error) {
+func onCopy(ctx context.Context, cfg *config.Config, statePath string, newRoot bool, fn func(*state.DB, *queue.Queue, *openedRoots) error) (err error) {
 	dir, err := os.MkdirTemp("", "iksync-")
 	if err != nil {
 		return exit(exitFailed, err)
@@ -241,19 +305,21 @@ func onCopy(ctx context.Context, cfg *config.Config, statePath string, fn func(*
 		return err
 	}
 	defer db.Close()
-	roots, err := openRoots(ctx, db, cfg.Roots)
+	opened, err := openRoots(ctx, db, cfg.Roots, rootsOf(cfg, nil, newRoot))
 	if err != nil {
 		return err
 	}
-	defer closeRoots(roots)
+	defer closeRoots(opened.roots)
 	q := newQueue(db)
 	if _, err := q.Recover(ctx); err != nil {
 		return exit(exitFailed, err)
 	}
-	if err := fn(db, q, roots); err != nil {
-		return exit(exitFailed, err)
+	err = fn(db, q, opened)
+	var with *exitError
+	if err != nil && !errors.As(err, &with) {
+		err = exit(exitFailed, err)
 	}
-	return nil
+	return err
 }
 
 // fromSurroundings adds to a configuration what the environment and the place of its file say.

@@ -43,6 +43,7 @@ func (a *AdHoc) Config() (*Config, error) {
 		return nil, &Error{err: errors.Join(c.errs...)}
 	}
 	cfg.Roots[0].base = a.Params
+	cfg.AdHoc = true
 	return cfg, nil
 }
 

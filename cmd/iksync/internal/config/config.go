@@ -46,6 +46,11 @@ type Config struct {
 	Hooks     []Hook
 
 	Roots []Root
+	// OtherRoots are configured, and a command was not asked to use them.
+	OtherRoots []Root
+	// AdHoc tells that the one root was described on the command line: others may be in use
+	// that are not named here.
+	AdHoc bool
 	// Warnings are what is doubtful and not wrong.
 	Warnings []string
 }

@@ -52,6 +52,9 @@ type Actions struct {
 	// Backfill does what `iksync backfill` does, and returns by root the number of the
 	// scan that will have seen all of it.
 	Backfill func(ctx context.Context, roots []int64) (map[int64]int64, error)
+	// Relocate records that a root is at another path, or what it is asked for besides, and
+	// returns what was done.
+	Relocate func(context.Context, Relocation) (string, error)
 	// Status tells how iksync stands.
 	Status func(context.Context) (*Status, error)
 	// Page returns the link that opens the web page.
@@ -106,6 +109,7 @@ func Listen(statePath string, a Actions, others map[string]http.Handler) (*Serve
 	handle(mux, "POST /rescan", func(ctx context.Context, at place) (bool, error) {
 		return true, a.Rescan(ctx, queue.Place{RootID: at.RootID, Path: string(at.Path)})
 	})
+	handle(mux, "POST /relocate", a.Relocate)
 	handle(mux, "POST /backfill", a.Backfill)
 	handle(mux, "POST /status", func(ctx context.Context, _ struct{}) (*Status, error) { return a.Status(ctx) })
 	handle(mux, "POST /page", func(ctx context.Context, _ struct{}) (string, error) { return a.Page(ctx) })
@@ -153,6 +157,14 @@ type pause struct {
 type ignore struct {
 	place
 	Undo bool
+}
+
+// Relocation is what becomes of a root. Paths keep bytes that are not UTF-8.
+type Relocation struct {
+	From    []byte // the recorded path; empty for a new root, and for Folder
+	To      []byte // where it is
+	NewRoot bool   // the directory is no recorded root
+	Folder  bool   // assets outside of the root's folder are moved into it
 }
 
 // refusal is the body of an answer that is none.
@@ -249,6 +261,12 @@ func (c *Client) Rescan(ctx context.Context, at queue.Place) error {
 func (c *Client) Backfill(ctx context.Context, roots []int64) (marks map[int64]int64, err error) {
 	err = c.ask(ctx, "/backfill", roots, &marks)
 	return marks, err
+}
+
+// Relocate asks for [Actions.Relocate].
+func (c *Client) Relocate(ctx context.Context, r Relocation) (done string, err error) {
+	err = c.ask(ctx, "/relocate", r, &done)
+	return done, err
 }
 
 // Status asks for [Actions.Status].

@@ -6,13 +6,14 @@ import (
 
 // The states of a root, the most pressing first, and of the whole.
 const (
-	Paused     = "paused"      // its uploads wait: Why says for what
-	Waiting    = "waiting"     // all uploads wait: for the account, the key, the network or the state file
-	Syncing    = "syncing"     // there is something to do
-	Failing    = "failing"     // in step but for files that fail
-	HeldBack   = "held back"   // in step but for removals that a brake holds back until somebody decides
-	InStep     = "in step"     // nothing is to do
-	NotRunning = "not running" // there is no daemon: what the state file tells
+	Undecided  = "needs decision" // it may be a recorded root at another path: Why says what to do
+	Paused     = "paused"         // its uploads wait: Why says for what
+	Waiting    = "waiting"        // all uploads wait: for the account, the key, the network or the state file
+	Syncing    = "syncing"        // there is something to do
+	Failing    = "failing"        // in step but for files that fail
+	HeldBack   = "held back"      // in step but for removals that a brake holds back until somebody decides
+	InStep     = "in step"        // nothing is to do
+	NotRunning = "not running"    // there is no daemon: what the state file tells
 )
 
 // Status is how iksync stands.
@@ -167,7 +168,7 @@ type Point struct {
 }
 
 // pressing orders the states.
-var pressing = []string{Waiting, Paused, Syncing, Failing, HeldBack, InStep}
+var pressing = []string{Undecided, Waiting, Paused, Syncing, Failing, HeldBack, InStep}
 
 // Sum sets the state of the whole from those of the roots.
 func (s *Status) Sum() {
@@ -175,7 +176,7 @@ func (s *Status) Sum() {
 		for i := range s.Roots {
 			if r := &s.Roots[i]; r.State == state {
 				s.State, s.Why = state, r.Why
-				if len(s.Roots) > 1 && (state == Paused || state == HeldBack) {
+				if len(s.Roots) > 1 && (state == Paused || state == HeldBack || state == Undecided) {
 					s.Why = r.Path + ", " + r.Why
 				}
 				return

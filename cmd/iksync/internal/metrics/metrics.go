@@ -160,7 +160,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 }
 
 func putRoot(put func(string, float64, ...string), r *control.RootStatus) {
-	for _, state := range []string{control.Waiting, control.Paused, control.Syncing, control.Failing, control.HeldBack, control.InStep} {
+	for _, state := range []string{control.Undecided, control.Waiting, control.Paused, control.Syncing, control.Failing, control.HeldBack, control.InStep} {
 		put("iksync_root_state", one(r.State == state), r.Path, state)
 	}
 	put("iksync_root_files", float64(r.Files), r.Path)

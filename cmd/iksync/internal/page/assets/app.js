@@ -123,7 +123,7 @@ function hello(h) {
 
 // ---- how all stands
 
-const headlines = { "in step": "Everything is in step", syncing: "Syncing", paused: "Paused", waiting: "Uploads wait", failing: "In step, but for files that fail", "held back": "In step, but for removals that wait for you" };
+const headlines = { "needs decision": "A root needs a decision", "in step": "Everything is in step", syncing: "Syncing", paused: "Paused", waiting: "Uploads wait", failing: "In step, but for files that fail", "held back": "In step, but for removals that wait for you" };
 const sum = (counts) => Object.values(counts ?? {}).reduce((a, b) => a + b, 0);
 
 function show(s) {
@@ -140,7 +140,7 @@ function show(s) {
   text($("why"), s.why ?? "");
   $("why").hidden = !s.why;
   $("whole").dataset.state = s.state;
-  document.title = `${{ "in step": "✓", syncing: "↑", failing: "⚠", "held back": "⚠" }[s.state] ?? "⏸"} ${s.state} – iksync`;
+  document.title = `${{ "needs decision": "⚠", "in step": "✓", syncing: "↑", failing: "⚠", "held back": "⚠" }[s.state] ?? "⏸"} ${s.state} – iksync`;
   const oldest = s.roots.map((r) => r.oldest_pending).filter(known).sort()[0];
   figures($("figures"), [
     ["Files, by the last scan", number(total((r) => r.files))],
