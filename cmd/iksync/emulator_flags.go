@@ -79,6 +79,7 @@ func behaviourFlags(fs *pflag.FlagSet, b *emulator.Behaviour) {
 	fs.DurationVar(&b.UpdateWindow, "update-window", time.Minute, "`time` that --update-throttle is about")
 	fs.Int64Var(&b.MaxImageSize, "max-image-size", 0, "largest image, audio or raw file in `bytes`; 0 is no limit")
 	fs.Int64Var(&b.MaxVideoSize, "max-video-size", 0, "largest video in `bytes`; 0 is no limit")
+	fs.BoolVar(&b.MissingDestination, "missing-destination", false, "answer 404 to a move or copy into a folder that is missing, instead of creating it")
 	fs.DurationVar(&b.JobDuration, "job-duration", 0, "`time` that a folder job is pending")
 	fs.IntVar(&b.FolderLimit, "folder-limit", 100_000, "`number` of files, folders and versions in a folder that can be moved, copied or deleted")
 	fs.IntVar(&b.PurgeLimit, "purge-limit", 1000, "`number` of purges that are accepted")
