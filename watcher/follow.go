@@ -279,8 +279,8 @@ func (w *Watcher) scanOnce(ctx context.Context) error {
 	noRoom := make(map[string]state.Stat)
 	o := w.o.Options
 	previous := w.lastScan.Load()
-	w.catchingUp.Store(true) // before it is forgotten what was missed
-	missed := w.missed.Swap(false)
+	lost := w.misses.now()
+	missed := w.misses.pending()
 	// The safety net is in no hurry; what is known to have been missed is, and who asks.
 	urgent := w.urgent.Swap(false)
 	spare := budget{limited: previous > 0 && !missed && !urgent && !w.mode.Load().polling && !w.tree.isShort()}
@@ -318,16 +318,19 @@ func (w *Watcher) scanOnce(ctx context.Context) error {
 	w.scanning.Store(nil)
 	w.endFull(err == nil)
 	if err != nil {
-		w.missed.Store(w.missed.Load() || missed)
+		if urgent {
+			w.urgent.Store(true) // who asked waits for a scan that is complete
+		}
 		return w.scanFailed(ctx, err)
 	}
+	w.misses.cover(lost)
 	w.failure.Store(nil)
 	w.preferRecent(noRoom)
 	w.sayCoverage()
 	w.scanTime.Add(int64(time.Since(began)))
 	w.scans.Add(1)
 	w.lastScan.Store(time.Now().UnixNano())
-	if !missed && !w.missed.Load() {
+	if !missed && !w.misses.pending() {
 		w.listen(unannounced)
 	}
 	// Polls that find nothing are not worth a line each.
@@ -457,6 +460,8 @@ func (w *Watcher) scanDir(ctx context.Context, dir string) error {
 		// A full scan reports it; an event tells when it may be read.
 		w.log.Debug("can't be looked at", zap.String("path", dir), zap.Error(err))
 	default:
+		// A full scan that is past this directory already may end well: it does not make up for this.
+		w.misses.note()
 		return w.scanFailed(ctx, err)
 	}
 	return nil
@@ -497,7 +502,7 @@ func (w *Watcher) lookAtRoot() {
 	case !identity.same(w.identity):
 		why = w.lookAtStranger(identity)
 	case identity != w.identity: // mounted again: the watches ended with the mount
-		w.missed.Store(true)
+		w.misses.note()
 		w.rescan()
 	}
 	if why == "" {
@@ -512,7 +517,7 @@ func (w *Watcher) lookAtRoot() {
 		w.paused.Store(&why)
 		w.log.Info("the root is paused still", zap.String("why", why))
 	case why == "" && before != nil:
-		w.missed.Store(true)
+		w.misses.note()
 		w.paused.Store(nil)
 		w.resumed.Store(true)
 		w.log.Info("the root is back")

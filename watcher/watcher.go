@@ -98,10 +98,30 @@ type Watcher struct {
 
 	failure  atomic.Pointer[string] // why the last scan failed; nil when it did not
 	urgent   atomic.Bool            // somebody waits for the next full scan
-	missed   atomic.Bool            // events or watches were lost, as is known: a scan makes up for it
+	misses   misses                 // events or watches that were lost, as is known: a scan makes up for them
 	silences int                    // owned by the full scans
 	problems map[string]bool        // owned by the full scans: what could not be looked at by the last one
 }
+
+// misses counts what was lost, and up to which loss a complete scan has made up for
+// it. A scan covers what was lost before it began and nothing later. There is no flag
+// to take back when it fails, and so none that takes a later loss with it.
+type misses struct {
+	noted   atomic.Int64
+	covered atomic.Int64 // set by the full scans alone, one at a time
+}
+
+// note counts a loss.
+func (m *misses) note() { m.noted.Add(1) }
+
+// now is how many losses a scan makes up for that begins now.
+func (m *misses) now() int64 { return m.noted.Load() }
+
+// cover notes that a complete scan has made up for the first n losses.
+func (m *misses) cover(n int64) { m.covered.Store(n) }
+
+// pending reports that no complete scan has begun since the last loss.
+func (m *misses) pending() bool { return m.covered.Load() != m.noted.Load() }
 
 // mode is how a root is followed.
 type mode struct {
@@ -193,13 +213,13 @@ func (w *Watcher) Paused() bool { return w.paused.Load() != nil }
 // Calm reports that what has happened is all queued, but for what still
 // settles: no scan is going on that would find more.
 func (w *Watcher) Calm() bool {
-	return w.scans.Load() > 0 && !w.catchingUp.Load() && w.below.isEmpty() && !w.scanningBelow.Load() && !(w.missed.Load() && len(w.full) > 0)
+	return w.scans.Load() > 0 && !w.catchingUp.Load() && w.below.isEmpty() && !w.scanningBelow.Load() && !(w.misses.pending() && len(w.full) > 0)
 }
 
 // Sound reports that nothing has been missed, as far as is known, and that all that
 // has vanished is noted: only then is anything inferred from what is not there.
 func (w *Watcher) Sound() bool {
-	return !w.Paused() && !w.missed.Load() && w.failure.Load() == nil && !w.catchingUp.Load() && w.scans.Load() > 0 && !w.vanishing.Load()
+	return !w.Paused() && !w.misses.pending() && w.failure.Load() == nil && !w.catchingUp.Load() && w.scans.Load() > 0 && !w.vanishing.Load()
 }
 
 // Rescan asks for a full scan.
@@ -294,7 +314,7 @@ func (w *Watcher) readEvents(events *fsnotify.Watcher) {
 				w.dirty.put(strings.TrimPrefix(below, "/"), e.Op) // of "/" they begin with "//"
 			} else if e.Op.Has(fsnotify.Rename) || e.Op.Has(fsnotify.Remove) {
 				// The root itself: it may be back before its absence is noticed, but its watch is not.
-				w.missed.Store(true)
+				w.misses.note()
 				w.rescan()
 			}
 		case err, ok := <-events.Errors:
@@ -303,7 +323,7 @@ func (w *Watcher) readEvents(events *fsnotify.Watcher) {
 			}
 			if errors.Is(err, fsnotify.ErrEventOverflow) {
 				w.overflows.Add(1)
-				w.missed.Store(true)
+				w.misses.note()
 				if w.rescan() { // said once per scan
 					w.log.Warn("more happened at once than the kernel's queue of events holds: the root is scanned again, nothing is lost",
 						zap.String("sysctl", "fs.inotify.max_queued_events"))
@@ -380,7 +400,7 @@ func (w *Watcher) loop(ctx context.Context) error {
 // machines don't scan together.
 func (w *Watcher) interval() time.Duration {
 	d := w.o.Rescan
-	if w.mode.Load().polling || w.tree.isShort() || w.failure.Load() != nil {
+	if w.mode.Load().polling || w.tree.isShort() || w.failure.Load() != nil || w.misses.pending() {
 		d = min(d, w.o.Poll)
 	}
 	return d - time.Duration(rand.Int64N(int64(d)/10+1))
