@@ -26,6 +26,7 @@ func (p Place) args() []any {
 // It returns how many files are left out that were not before. One that is on its way
 // may come.
 func (q *Queue) Ignore(ctx context.Context, at Place) (n int64, err error) {
+	q.ignoring.Store(true) // before the commit: who queues right after it must look
 	err = q.db.Write(ctx, state.Durable, func(tx *state.Tx) (err error) {
 		args := at.args()
 		n, err = tx.ExecRows(`INSERT OR IGNORE INTO ignored (root_id, path, at)
@@ -39,7 +40,6 @@ func (q *Queue) Ignore(ctx context.Context, at Place) (n int64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("leave out %q: %w", at.Path, err)
 	}
-	q.ignoring.Store(true)
 	return n, nil
 }
 
