@@ -124,7 +124,7 @@ func (q *Queue) reserveAgain(tx *state.Tx, roots string, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if err := tx.Exec(`UPDATE jobs SET remote_path = ? WHERE id = ?`, remote, s.id); err != nil {
+		if err := tx.Exec(`UPDATE jobs SET remote_path = ?, accepted = NULL WHERE id = ?`, remote, s.id); err != nil {
 			return err
 		}
 	}

@@ -19,6 +19,10 @@ import (
 // ready again: the path changed while the worker had it.
 const again = `UPDATE jobs SET state = 0, leased = 0, not_before = 0, attempts = 0, unsure = ? WHERE id = ? AND leased = ?`
 
+// ready again as it is, whether the path has changed or not: what may have been sent
+// of the file before a change is not what the file is by now.
+const asItIs = `UPDATE jobs SET state = 0, leased = 0, not_before = 0, attempts = 0, unsure = iif(gen = ?4, ?1, min(?1, -?1)) WHERE id = ?2 AND leased = ?3`
+
 // Complete records the uploaded file and removes its job, durably and in one
 // transaction. When ImageKit put the file where another local path's asset
 // was, that path's record is not taken over: this job is tried again under
@@ -58,7 +62,7 @@ func (q *Queue) putFile(tx *state.Tx, job *Job, file *state.File) (failed bool, 
 	var other bool
 	err = tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM files WHERE file_id = ? AND NOT (root_id = ? AND path = ?))`, file.FileID, file.RootID, []byte(file.Path)).Scan(&other)
 	if err == nil && other && file.RemotePath == job.RemotePath {
-		return true, q.fail(tx, job, Failure{Class: "conflict", Dead: job.Attempts >= maxEvictions, NotBefore: q.now().Add(time.Second),
+		return true, q.fail(tx, job, Failure{Class: "conflict", Resend: true, Dead: job.Attempts >= maxEvictions, NotBefore: q.now().Add(time.Second),
 			Reason: fmt.Sprintf("ImageKit's answer names the fileId %s, which is another file's", file.FileID)})
 	}
 	if err == nil {
@@ -94,7 +98,7 @@ func (q *Queue) Drop(job *Job, there func() bool, done func(error)) {
 			return err
 		}
 		if there != nil && there() {
-			if err := tx.Exec(again, unsure(job, Failure{}), job.ID, job.lease); err != nil {
+			if err := tx.Exec(asItIs, unsure(job, Failure{}), job.ID, job.lease, job.Gen); err != nil {
 				return fmt.Errorf("return the job of %q: %w", job.Path, err)
 			}
 			q.notify()
@@ -144,13 +148,15 @@ func (q *Queue) evict(tx *state.Tx, job *Job, file *state.File, cause error) err
 			return fmt.Errorf("queue %q again: %w", owner.Path, err)
 		}
 	}
-	return q.fail(tx, job, Failure{Class: "conflict", Reason: cause.Error(), Dead: job.Attempts >= maxEvictions})
+	return q.fail(tx, job, Failure{Class: "conflict", Resend: true, Reason: cause.Error(), Dead: job.Attempts >= maxEvictions})
 }
 
 // maxEvictions bounds how often a job is given another remote path.
 const maxEvictions = 3
 
-// Failure is why and for how long a job can't go on.
+// Failure is why and for how long a job can't go on. What it does not mention stays as
+// the job has it: one that is given back, for whatever reason, keeps the reason of its
+// last failed attempt (no Class) and what ImageKit has accepted of it.
 type Failure struct {
 	Class     string
 	Reason    string    // in words for the user, with ImageKit's message where there is one
@@ -166,8 +172,11 @@ type Failure struct {
 	// Unsure, when not zero, is when an upload began whose answer never came: the
 	// library may have what was sent.
 	Unsure time.Time
-	// Accepted is the content that ImageKit took without naming a fileId yet.
+	// Accepted is the content that ImageKit took without naming a fileId yet; nil
+	// leaves what it took before.
 	Accepted *state.Hash
+	// Resend tells that what it took before will not come, or is not wanted any more.
+	Resend bool
 }
 
 // Fail ends an attempt that did not succeed: the job waits for its backoff,
@@ -226,8 +235,9 @@ func (q *Queue) fail(tx *state.Tx, job *Job, f Failure) error {
 		accepted = f.Accepted[:]
 	}
 	n, err := tx.ExecRows(`UPDATE jobs SET state = ?3, leased = 0, not_before = ?4, attempts = attempts + ?5,
-			class = ?6, reason = ?7, request_id = ?8, accepted = ?9, updated_at = ?10, unsure = ?12 WHERE id = ?1 AND gen = ?2 AND leased = ?11`,
-		job.ID, job.Gen, int(next), max(f.NotBefore.UnixMilli(), 0), attempts, f.Class, f.Reason, f.RequestID, accepted, q.now().UnixMilli(), job.lease, unsure(job, f))
+			class = iif(?6 = '', class, ?6), reason = iif(?6 = '', reason, ?7), request_id = iif(?6 = '', request_id, ?8),
+			accepted = iif(?13, NULL, coalesce(?9, accepted)), updated_at = ?10, unsure = ?12 WHERE id = ?1 AND gen = ?2 AND leased = ?11`,
+		job.ID, job.Gen, int(next), max(f.NotBefore.UnixMilli(), 0), attempts, f.Class, f.Reason, f.RequestID, accepted, q.now().UnixMilli(), job.lease, unsure(job, f), f.Resend)
 	if err == nil && n == 0 {
 		err = tx.Exec(again, superseded(unsure(job, f)), job.ID, job.lease)
 	}

@@ -39,8 +39,19 @@ func TestAFailedJobWaitsForItsBackoff(t *testing.T) {
 		t.Errorf("claimed %+v", again)
 	}
 	f.fail(again, queue.Failure{NotBefore: time.Now().Add(-time.Second), Free: true})
-	if third := f.claimOne(); third.Attempts != 0 || third.Accepted != nil {
+	third := f.claimOne()
+	if third.Attempts != 0 || third.Accepted == nil || *third.Accepted != hash {
 		t.Errorf("after a failure that was not its fault it is %+v", third)
+	}
+	if it := f.list(queue.Leased); len(it) != 1 || it[0].Class != "server" || it[0].Reason != "it is down" || it[0].RequestID != "r1" {
+		t.Errorf("given back, it is listed as %+v", it)
+	}
+	f.fail(third, queue.Failure{Class: "transient", Reason: "no", Resend: true})
+	if fourth := f.claimOne(); fourth.Accepted != nil {
+		t.Errorf("what was accepted is void, and it is %+v", fourth)
+	}
+	if it := f.list(queue.Leased); len(it) != 1 || it[0].Class != "transient" || it[0].Reason != "no" || it[0].RequestID != "" {
+		t.Errorf("after another failure it is listed as %+v", it)
 	}
 }
 

@@ -180,14 +180,16 @@ func (q *Queue) Decide(ctx context.Context, m *Move) error {
 	return nil
 }
 
-// PutOff lets a move wait after a failure, which is counted unless f is Free.
+// PutOff lets a move wait after a failure, which is counted unless f is Free. Without a
+// class the reason of the failure before stays.
 func (q *Queue) PutOff(ctx context.Context, m *Move, f Failure) error {
 	counted := 1
 	if f.Free {
 		counted = 0
 	}
 	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
-		return tx.Exec(`UPDATE jobs SET not_before = ?, attempts = attempts + ?, class = ?, reason = ?, request_id = ? WHERE id = ? AND move <> 0`,
+		return tx.Exec(`UPDATE jobs SET not_before = ?1, attempts = attempts + ?2, class = iif(?3 = '', class, ?3), reason = iif(?3 = '', reason, ?4),
+				request_id = iif(?3 = '', request_id, ?5) WHERE id = ?6 AND move <> 0`,
 			max(f.NotBefore.UnixMilli(), 0), counted, f.Class, f.Reason, f.RequestID, m.JobID)
 	})
 	if err != nil {

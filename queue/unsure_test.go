@@ -84,3 +84,22 @@ func TestWhatMayHaveComeIsNotForgottenForAnotherReason(t *testing.T) {
 		t.Errorf("after Hold nothing is known of what was sent: %+v", job)
 	}
 }
+
+// TestWhatWasSentBeforeAChangeIsNotTakenForWhatIsBack: a job that ends since its file is
+// gone, while the file is back and another one.
+func TestWhatWasSentBeforeAChangeIsNotTakenForWhatIsBack(t *testing.T) {
+	f := open(t)
+	f.enqueue(f.change("a", 1))
+	f.fail(f.claimOne(), queue.Failure{Free: true, Unsure: time.Now()})
+	job := f.claimOne()
+	if job.Unsure.IsZero() || job.Changed {
+		t.Fatalf("it is %+v", job)
+	}
+	f.enqueue(f.change("a", 2)) // the worker has it
+	if err := f.outcome(func(done func(error)) { f.q.Drop(&job, func() bool { return true }, done) }); err != nil {
+		t.Fatal(err)
+	}
+	if again := f.claimOne(); !again.Changed {
+		t.Errorf("what was sent of another content counts as sent of this: %+v", again)
+	}
+}

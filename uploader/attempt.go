@@ -333,15 +333,12 @@ func (p *Pool) lookUp(ctx context.Context, root *Root, job *queue.Job, st state.
 	}
 	if asset != nil && asset.Size != st.Size && !prepares(root, job) && !(job.Recorded && asset.VersionID == job.VersionID) {
 		// What is there is not what was accepted, which never came perhaps.
-		p.retry(job, queue.Failure{Class: imagekit.Transient.String(), Reason: "ImageKit has accepted the file, and lists another in its place",
+		p.retry(job, queue.Failure{Class: imagekit.Transient.String(), Reason: "ImageKit has accepted the file, and lists another in its place", Resend: true,
 			NotBefore: time.Now().Add(backoff(job.Attempts, firstRetry, longestRetry))})
 		return
 	}
 	if asset == nil || job.Recorded && asset.VersionID == job.VersionID {
-		if job.Attempts >= maxAccepted {
-			job.Accepted = nil // it is sent again
-		}
-		p.retry(job, queue.Failure{Class: "accepted", Reason: "ImageKit has accepted the file and does not list it yet", Accepted: job.Accepted,
+		p.retry(job, queue.Failure{Class: "accepted", Reason: "ImageKit has accepted the file and does not list it yet", Resend: job.Attempts >= maxAccepted,
 			NotBefore: time.Now().Add(backoff(job.Attempts, firstPause, longPause))})
 		return
 	}

@@ -50,7 +50,7 @@ func (p *Pool) settle(ctx context.Context, job *queue.Job, err error) {
 	case errors.Is(err, errChanged):
 		p.settleChanged(job, nil)
 	case errors.Is(err, errWrongAnswer):
-		p.retry(job, queue.Failure{Class: imagekit.Transient.String(), Reason: err.Error(), Doubt: job.Recorded, Unsure: now,
+		p.retry(job, queue.Failure{Class: imagekit.Transient.String(), Reason: err.Error(), Resend: true, Doubt: job.Recorded, Unsure: now,
 			NotBefore: now.Add(backoff(job.Attempts, firstRetry, longestRetry))})
 	default: // the file can't be read
 		p.deadLetter(job, queue.Failure{Class: "unreadable", Reason: err.Error()})
@@ -79,7 +79,7 @@ func gone(err error) bool {
 // the file.
 func (p *Pool) settleChanged(job *queue.Job, stored *state.File) {
 	p.stats.changed.Add(1)
-	p.retry(job, queue.Failure{Class: "changing", Reason: errChanged.Error(), Stored: stored, Doubt: job.Recorded && stored == nil,
+	p.retry(job, queue.Failure{Class: "changing", Reason: errChanged.Error(), Resend: true, Stored: stored, Doubt: job.Recorded && stored == nil,
 		NotBefore: time.Now().Add(max(changedRetry, backoff(job.Attempts, changedRetry, longestRetry)))})
 }
 
@@ -109,7 +109,7 @@ func (p *Pool) refusedAll(e *imagekit.Error, now time.Time) {
 }
 
 func (p *Pool) settleAPI(job *queue.Job, e *imagekit.Error, now time.Time) {
-	f := queue.Failure{Class: e.Class.String(), Reason: reason(e), RequestID: e.RequestID, Accepted: job.Accepted, Doubt: job.Recorded && e.Ambiguous && e.Op == "upload"}
+	f := queue.Failure{Class: e.Class.String(), Reason: reason(e), RequestID: e.RequestID, Doubt: job.Recorded && e.Ambiguous && e.Op == "upload"}
 	if e.Class != imagekit.Offline {
 		p.reached(job, e.Class == imagekit.File || e.Class == imagekit.FileThrottled)
 	}
@@ -181,7 +181,7 @@ func (p *Pool) retry(job *queue.Job, f queue.Failure) {
 }
 
 func (p *Pool) deadLetter(job *queue.Job, f queue.Failure) {
-	f.Accepted = nil // what has not come by now is sent again, should it be tried again
+	f.Accepted, f.Resend = nil, true // what has not come by now is sent again, should it be tried again
 	p.stats.failed.Add(1)
 	f.Dead = true
 	p.o.Log.Warn("upload failed", zap.String("path", job.Path), zap.String("class", f.Class),
