@@ -13,7 +13,7 @@ const (
 // time stamps: where both are whole numbers of a unit, the file system has no finer.
 func (s Stat) Grain() time.Duration {
 	wholes := func(unit time.Duration) bool {
-		return s.MtimeNs%int64(unit) == 0 && s.CtimeNs%int64(unit) == 0
+		return s.Mtime().Nanosecond()%int(unit) == 0 && s.Ctime().Nanosecond()%int(unit) == 0
 	}
 	switch {
 	case wholes(time.Second):
@@ -35,7 +35,7 @@ func (s Stat) SeenSince(now time.Time) time.Duration {
 	if s.Mount != 0 {
 		return up
 	}
-	if age := now.Sub(time.Unix(0, s.CtimeNs)); age > 0 {
+	if age := now.Sub(s.Ctime()); age > 0 {
 		return max(up-min(age, longestSeen), 0)
 	}
 	return up

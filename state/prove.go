@@ -1,14 +1,9 @@
 package state
 
-import "math"
-
-// NoTime is a modification time that no file has.
-const NoTime = math.MinInt64
-
 // Stat is what iksync compares of a local file to see that it changed.
 type Stat struct {
 	Size    int64 // bytes
-	MtimeNs int64 // nanoseconds since 1970, as the file system gives them
+	MtimeNs int64 // as [EncodeTime] gives it: most often nanoseconds since 1970
 	CtimeNs int64
 	Dev     uint64 // not compared for one path, since device numbers change at a reboot
 	Ino     uint64

@@ -4,4 +4,4 @@ package state
 
 import "syscall"
 
-func ctimeNs(sys *syscall.Stat_t) int64 { return sys.Ctim.Nano() }
+func ctimeNs(sys *syscall.Stat_t) int64 { return EncodeTime(sys.Ctim.Unix()) }

@@ -4,4 +4,4 @@ package state
 
 import "syscall"
 
-func ctimeNs(sys *syscall.Stat_t) int64 { return sys.Ctimespec.Nano() }
+func ctimeNs(sys *syscall.Stat_t) int64 { return EncodeTime(sys.Ctimespec.Unix()) }

@@ -6,5 +6,6 @@ import "io/fs"
 
 // StatOf returns what iksync compares, from a file's info as os gives it.
 func StatOf(info fs.FileInfo) Stat {
-	return Stat{Size: info.Size(), MtimeNs: info.ModTime().UnixNano()}
+	mtime := info.ModTime()
+	return Stat{Size: info.Size(), MtimeNs: EncodeTime(mtime.Unix(), int64(mtime.Nanosecond()))}
 }

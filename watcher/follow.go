@@ -361,7 +361,7 @@ func (w *Watcher) sayProblems(problems []Problem) {
 // all was watched, and so long ago that an event would have been followed.
 // Symlinks lead to changes that are announced under another name.
 func (w *Watcher) unannounced(st state.Stat, previous int64) bool {
-	return previous > 0 && st.CtimeNs > previous && time.Since(time.Unix(0, st.CtimeNs)) >= late*w.o.Settle &&
+	return previous > 0 && st.CtimeNs > previous && time.Since(st.Ctime()) >= late*w.o.Settle &&
 		w.settlingNow.Load() <= settleBatch && w.o.Symlinks == SkipSymlinks && !w.tree.isShort()
 }
 
@@ -381,11 +381,11 @@ func (w *Watcher) listen(unannounced int64) {
 // unsettled takes on a differing file that was written so lately that it may
 // still be being written: it settles like one that an event told of.
 func (w *Watcher) unsettled(p string, st state.Stat) bool {
-	at := st.CtimeNs
-	if at == 0 {
-		at = st.MtimeNs
+	at := st.Ctime()
+	if st.CtimeNs == 0 {
+		at = st.Mtime()
 	}
-	if time.Since(time.Unix(0, at)) >= w.o.Settle {
+	if time.Since(at) >= w.o.Settle {
 		return false
 	}
 	w.dirty.put(p, 0)

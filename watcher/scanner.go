@@ -357,7 +357,7 @@ func (s *Scanner) entry(ctx context.Context, d *dir, e *entry, scope filter.Scop
 		s.skip("special")
 		return nil
 	}
-	if decision := scope.File(e.name, info.stat.Size, time.Unix(0, info.stat.MtimeNs), s.start); decision.Excluded {
+	if decision := scope.File(e.name, info.stat.Size, info.stat.Mtime(), s.start); decision.Excluded {
 		s.skip(decision.Rule.String())
 		if !decision.Retry.IsZero() && s.o.Young != nil {
 			s.o.Young(string(s.path))

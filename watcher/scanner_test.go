@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -618,5 +619,22 @@ func TestAReportMayBeReadWhileTheScanRuns(t *testing.T) {
 				t.Errorf("completed with %d files", r.Files)
 			}
 		}
+	}
+}
+
+// Nanoseconds since 1970 fit no time after 2262.
+func TestATimeThatNanosecondsDoNotHoldIsInStep(t *testing.T) {
+	tr := newTree(t)
+	tr.write("2300.jpg", "1903.jpg")
+	for name, at := range map[string]time.Time{"2300.jpg": time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC), "1903.jpg": time.Date(1903, 1, 1, 0, 0, 0, 0, time.UTC)} {
+		tr.must(os.Chtimes(tr.at(name), at, at))
+	}
+	tr.scan()
+	tr.upload(all)
+	if got, want := tr.records(), tr.onDisk(); !maps.EqualFunc(got, want, state.Stat.Same) {
+		t.Errorf("recorded is %+v, on disk is %+v", got, want)
+	}
+	if r := tr.scan(); r.InStep != 2 {
+		t.Errorf("%d of 2 files are in step", r.InStep)
 	}
 }

@@ -94,7 +94,7 @@ func (s *settling) drop(e *unsettled) {
 // it back: a file whose ctime is old enough has not been written since. Elsewhere, and
 // where clocks differ, two looks that agree must do.
 func (s *settling) settled(e *unsettled, st state.Stat, now time.Time) bool {
-	age := now.Sub(time.Unix(0, st.CtimeNs))
+	age := now.Sub(st.Ctime())
 	same := e.seen && e.stat.Size == st.Size && e.stat.MtimeNs == st.MtimeNs && (e.stat.Ino == st.Ino || st.Mount != 0)
 	if st.Mount == 0 && st.CtimeNs > 0 && age >= s.quiet && age < 1<<62 && !e.grewSince(st) || same {
 		return true

@@ -86,8 +86,8 @@ func (d *dir) self() (fileInfo, error) {
 func infoOf(st *unix.Stat_t) fileInfo {
 	info := fileInfo{stat: state.Stat{
 		Size:    st.Size,
-		MtimeNs: st.Mtim.Nano(),
-		CtimeNs: st.Ctim.Nano(),
+		MtimeNs: state.EncodeTime(st.Mtim.Unix()),
+		CtimeNs: state.EncodeTime(st.Ctim.Unix()),
 		Dev:     uint64(st.Dev),
 		Ino:     st.Ino,
 	}}

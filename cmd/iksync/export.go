@@ -136,7 +136,7 @@ func csvWriter(out *bufio.Writer) (func(state.Root, *state.File) error, func() e
 		}
 		return w.Write([]string{r.Path, f.Path, f.RemotePath, f.FileID, f.VersionID, f.Name, f.URL, f.ThumbnailURL,
 			strconv.FormatInt(f.Stat.Size, 10), hashWord(f.Hash), number(f.Width), number(f.Height), f.FileType,
-			timestamp(time.Unix(0, f.Stat.MtimeNs)), timestamp(f.UploadedAt), timestamp(f.CheckedAt), goneWord(f)})
+			modified(f), timestamp(f.UploadedAt), timestamp(f.CheckedAt), goneWord(f)})
 	}
 	return write, func() error {
 		if err := begin(); err != nil {
@@ -170,6 +170,15 @@ func number(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
+// modified is when the recorded content was modified; "" when its time says nothing, since
+// the library may have another content by now.
+func modified(f *state.File) string {
+	if f.Stat.MtimeNs == state.NoTime {
+		return ""
+	}
+	return timestamp(f.Stat.Mtime())
+}
+
 func timestamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
 // exported is a record as a JSON line.
@@ -188,7 +197,7 @@ type exported struct {
 	Width           int64           `json:"width,omitempty"`
 	Height          int64           `json:"height,omitempty"`
 	FileType        string          `json:"file_type"`
-	ModifiedAt      string          `json:"modified_at"`
+	ModifiedAt      string          `json:"modified_at,omitempty"`
 	UploadedAt      string          `json:"uploaded_at"`
 	CheckedAt       string          `json:"checked_at"`
 	Gone            string          `json:"gone,omitempty"`
@@ -209,7 +218,7 @@ func exportedOf(r state.Root, f *state.File) exported {
 	e := exported{
 		Root: r.Path, LocalPath: f.Path, RemotePath: f.RemotePath, FileID: f.FileID, VersionID: f.VersionID, Name: f.Name,
 		URL: f.URL, ThumbnailURL: f.ThumbnailURL, Size: f.Stat.Size, Hash: hashWord(f.Hash), Width: f.Width, Height: f.Height,
-		FileType: f.FileType, ModifiedAt: timestamp(time.Unix(0, f.Stat.MtimeNs)), UploadedAt: timestamp(f.UploadedAt), CheckedAt: timestamp(f.CheckedAt),
+		FileType: f.FileType, ModifiedAt: modified(f), UploadedAt: timestamp(f.UploadedAt), CheckedAt: timestamp(f.CheckedAt),
 		Gone:     goneWord(f),
 		Response: f.Response,
 	}

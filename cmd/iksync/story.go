@@ -73,8 +73,8 @@ func (t *teller) story(ctx context.Context, at string) (*control.Story, error) {
 	if f := h.Record; f != nil {
 		s.Record = &control.Record{FileID: f.FileID, VersionID: f.VersionID, RemotePath: f.RemotePath, URL: f.URL, ThumbnailURL: f.ThumbnailURL, FileType: f.FileType,
 			Size: f.Stat.Size, Hash: hashWord(f.Hash), UploadedAt: f.UploadedAt, CheckedAt: f.CheckedAt, Gone: goneWord(f)}
-		if f.Stat.MtimeNs != state.NoTime {
-			s.Record.ModifiedAt = time.Unix(0, f.Stat.MtimeNs)
+		if at := f.Stat.Mtime(); f.Stat.MtimeNs != state.NoTime && at.Year() <= 9999 { // JSON holds no later one
+			s.Record.ModifiedAt = at
 		}
 		if f.Absent != state.Present {
 			s.Record.GoneAt = f.AbsentAt

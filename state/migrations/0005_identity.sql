@@ -47,3 +47,50 @@ ALTER TABLE roots ADD COLUMN replaced_at INTEGER NOT NULL DEFAULT 0; -- when tha
 UPDATE roots SET replaced_at = scanned_at WHERE stranger = 1;
 -- Assets of the root that are outside of its folder are moved into it.
 ALTER TABLE roots ADD COLUMN rehome INTEGER NOT NULL DEFAULT 0; -- 1: they are to be, as somebody has asked for
+
+-- Times beyond 7,000,000,000 seconds from 1970 count microseconds from there, so that those
+-- outside of 1678 to 2262 are held, too (state.EncodeTime). -2^63 is no time of a file.
+UPDATE files SET mtime_ns =  7000000000000000000 + (mtime_ns - 7000000000000000000) / 1000 WHERE mtime_ns >= 7000000000000000000;
+UPDATE files SET mtime_ns = -7000000000000000000 + (mtime_ns + 7000000000000000000) / 1000 WHERE mtime_ns < -7000000000000000000 AND mtime_ns <> -9223372036854775808;
+
+DROP VIEW iksync_files;
+CREATE VIEW iksync_files AS
+WITH whole AS (
+    SELECT f.*,
+        m.body                                                                                              AS form_body,
+        iif(f.form IS NULL OR f.version_id <> '', f.version_id, f.file_id)                                  AS version,
+        iif(f.form IS NULL OR f.name <> '', f.name, replace(f.remote_path, rtrim(f.remote_path, replace(f.remote_path, '/', '')), '')) AS called,
+        iif(f.form IS NULL OR f.url <> '', f.url, m.url_base || f.remote_path)                              AS at,
+        iif(f.form IS NULL OR f.thumbnail_url <> '', f.thumbnail_url, coalesce(m.thumbnail_base || f.remote_path, '')) AS small,
+        iif(f.form IS NULL OR f.file_type <> '', f.file_type, m.file_type)                                  AS type
+    FROM files f LEFT JOIN forms m ON m.id = f.form
+)
+SELECT
+    CAST(r.path AS TEXT)                                                          AS root,
+    CAST(f.path AS TEXT)                                                          AS local_path,
+    f.remote_path                                                                 AS remote_path,
+    f.file_id                                                                     AS file_id,
+    f.version                                                                     AS version_id,
+    f.called                                                                      AS name,
+    f.at                                                                          AS url,
+    f.small                                                                       AS thumbnail_url,
+    f.size                                                                        AS size,
+    iif(f.hash = zeroblob(16), NULL, lower(hex(f.hash)))                          AS hash,
+    nullif(f.width, 0)                                                            AS width,
+    nullif(f.height, 0)                                                           AS height,
+    f.type                                                                        AS file_type,
+    CASE
+        WHEN f.mtime_ns = -9223372036854775808 THEN NULL
+        WHEN f.mtime_ns >= 7000000000000000000 THEN strftime('%Y-%m-%dT%H:%M:%fZ',  7000000000 + (f.mtime_ns - 7000000000000000000) / 1000000.0, 'unixepoch')
+        WHEN f.mtime_ns < -7000000000000000000 THEN strftime('%Y-%m-%dT%H:%M:%fZ', -7000000000 + (f.mtime_ns + 7000000000000000000) / 1000000.0, 'unixepoch')
+        ELSE strftime('%Y-%m-%dT%H:%M:%fZ', f.mtime_ns / 1000000000.0, 'unixepoch')
+    END                                                                           AS modified_at,
+    strftime('%Y-%m-%dT%H:%M:%fZ', f.uploaded_at / 1000.0, 'unixepoch')           AS uploaded_at,
+    strftime('%Y-%m-%dT%H:%M:%fZ', f.checked_at / 1000.0, 'unixepoch')            AS checked_at,
+    CASE f.absent WHEN 1 THEN 'gone' WHEN 2 THEN 'filtered' END                   AS gone,
+    iif(f.form IS NULL,
+        (SELECT json(CAST(b.body AS TEXT)) FROM responses b WHERE b.file_id = f.id),
+        json(replace(replace(replace(replace(replace(replace(replace(replace(replace(f.form_body,
+            char(1), f.file_id), char(2), f.version), char(3), f.called), char(4), f.remote_path), char(5), f.at),
+            char(6), f.small), char(14), f.size), char(15), f.width), char(16), f.height))) AS response
+FROM whole f JOIN roots r ON r.id = f.root_id;
