@@ -65,13 +65,18 @@ func Open(ctx context.Context, path string) (*DB, error) {
 }
 
 func (db *DB) open(ctx context.Context) error {
-	// The file is made here and not by SQLite, so that others can't read the paths in it.
-	f, err := os.OpenFile(db.path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("open the state file: %w", err)
+	if err := discard(db.path + creating); err != nil {
+		return err
 	}
-	if err := errors.Join(giveAway(f), f.Close()); err != nil {
-		return fmt.Errorf("open the state file: %w", err)
+	exists, err := inspect(db.path)
+	if err == nil && !exists {
+		err = create(ctx, db.path)
+	}
+	if err == nil {
+		err = giveAwayClosed(db.path)
+	}
+	if err != nil {
+		return err
 	}
 	if wantsCheck(db.path) {
 		// The last connection to close folds the write-ahead log into the file, damaged or
@@ -106,13 +111,13 @@ func (db *DB) open(ctx context.Context) error {
 	db.write.SetMaxOpenConns(1)
 	conn, err := db.write.Conn(ctx)
 	if err != nil {
-		return describeOpen(db.path, err)
+		return describeOpen(ctx, db.read, db.path, err)
 	}
 	if err := migrate(ctx, conn, db.path); err != nil {
 		return errors.Join(err, conn.Close())
 	}
 	if _, err := conn.ExecContext(ctx, "PRAGMA temp_store = MEMORY"); err != nil {
-		return errors.Join(describeOpen(db.path, err), conn.Close())
+		return errors.Join(describeOpen(ctx, db.read, db.path, err), conn.Close())
 	}
 	db.writer = startWriter(conn)
 	return nil
@@ -135,7 +140,7 @@ func wantsCheck(path string) bool {
 func quickCheck(ctx context.Context, conn querier, path string) error {
 	var found string
 	if err := conn.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&found); err != nil {
-		return describeOpen(path, err)
+		return describeOpen(ctx, conn, path, err)
 	}
 	if found != "ok" {
 		return &CorruptError{Path: path, What: found, Ours: true}
@@ -154,17 +159,22 @@ func SetAside(path string, now time.Time) (aside string, err error) {
 		return "", err
 	}
 	defer lock.Close()
-	if !isOurs(path) {
+	info, err := os.Lstat(path)
+	missing := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !missing {
+		return "", fmt.Errorf("set the damaged state file aside: %w", err)
+	}
+	if !missing && info.Size() > 0 && !isOurs(path) {
 		return "", fmt.Errorf("%s does not begin as a state file does, so it is left alone: move it away yourself if it is one", path)
 	}
 	aside = path + ".damaged-" + now.Format("20060102-150405")
 	if _, err := os.Lstat(aside); err == nil {
 		return "", fmt.Errorf("set the damaged state file aside: %s is there already", aside)
 	}
-	if err := os.Rename(path, aside); err != nil {
+	if err := os.Rename(path, aside); err != nil && !missing {
 		return "", fmt.Errorf("set the damaged state file aside: %w", err)
 	}
-	for _, beside := range []string{"-wal", "-shm"} {
+	for _, beside := range besides {
 		if err := os.Rename(path+beside, aside+beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("set the damaged state file aside: %w", err)
 		}
@@ -180,15 +190,15 @@ func OpenReadOnly(ctx context.Context, path string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state file %s: %w", path, err)
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("there is no state file at %s yet: nothing has been uploaded with it (%w)", path, fs.ErrNotExist)
-		}
-		return nil, fmt.Errorf("open the state file: %w", err)
+	exists, err := inspect(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !exists:
+		return nil, fmt.Errorf("there is no state file at %s yet: nothing has been uploaded with it (%w)", path, fs.ErrNotExist)
 	}
-	if err := f.Close(); err != nil {
-		return nil, fmt.Errorf("open the state file: %w", err)
+	if err := mayRead(path); err != nil {
+		return nil, fmt.Errorf("open the state file %s: %w", path, err)
 	}
 	db := newDB(path)
 	if err := db.openReaders("ro"); err != nil {
@@ -208,8 +218,11 @@ func Copy(ctx context.Context, path, dst string) error {
 	if err != nil {
 		return fmt.Errorf("state file %s: %w", path, err)
 	}
-	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
-		return nil
+	if exists, err := inspect(path); err != nil || !exists {
+		return err
+	}
+	if err := mayRead(path); err != nil {
+		return fmt.Errorf("open the state file %s: %w", path, err)
 	}
 	db := newDB(path)
 	if err := db.openReaders("ro"); err != nil {
@@ -221,15 +234,15 @@ func Copy(ctx context.Context, path, dst string) error {
 	}
 	conn, err := db.read.Conn(ctx)
 	if err != nil {
-		return describeOpen(path, err)
+		return describeOpen(ctx, db.read, path, err)
 	}
 	defer conn.Close()
 	if _, err := conn.ExecContext(ctx, "PRAGMA query_only = 0"); err != nil { // it also forbids to write elsewhere
-		return describeOpen(path, err)
+		return describeOpen(ctx, conn, path, err)
 	}
 	err = copyInto(ctx, conn, dst)
 	if notADatabase(err) {
-		return describeOpen(path, err)
+		return describeOpen(ctx, conn, path, err)
 	}
 	return err
 }

@@ -37,6 +37,19 @@ func (e *VersionError) Error() string {
 	return fmt.Sprintf("state file %s has schema %d and this program needs %d: start a backfill once, it makes a backup and brings the file up to date", e.Path, e.Have, e.Want)
 }
 
+// LinkedError says that a state file has more than one name: the lock and the log are
+// beside a name, so a second process would not see those of the first.
+type LinkedError struct {
+	Path  string
+	Links uint64
+}
+
+// Error says how to have one name again.
+func (e *LinkedError) Error() string {
+	return fmt.Sprintf("state file %s has %d names (hard links), and under another one a second process could write it at the same time: "+
+		"stop iksync, then remove the other names, or give it a file of its own: cp %[1]q %[1]q.copy && mv %[1]q.copy %[1]q", e.Path, e.Links)
+}
+
 // CorruptError says that a state file is damaged. It was not touched.
 type CorruptError struct {
 	Path string

@@ -243,7 +243,7 @@ func (db *DB) files(ctx context.Context, query string, args ...any) iter.Seq2[*F
 // unread tells a damaged file from one that can't be read.
 func (db *DB) unread(err error) error {
 	if notADatabase(err) {
-		err = describeOpen(db.path, err)
+		err = describeOpen(context.Background(), db.read, db.path, err)
 	}
 	return fmt.Errorf("read the records: %w", err)
 }

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,9 +23,16 @@ const lockTries, lockPause = 5, 100 * time.Millisecond
 // acquire takes the exclusive lock at path and writes this process's id into
 // it. The kernel releases the lock when the process ends, however it ends.
 func acquire(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	// What is behind a symlink is another's, and would be overwritten.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, fmt.Errorf("the lock of the state file, %s, is a symlink: remove it, iksync makes a file there (%w)", path, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open the lock of the state file: %w", err)
+	}
+	if err := ownFile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	if err := giveAway(f); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -45,6 +54,58 @@ func acquire(path string) (*os.File, error) {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return f, nil
+}
+
+// ownFile refuses a lock that is no file, or has other names: those may be another's.
+func ownFile(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("look at the lock of the state file: %w", err)
+	}
+	if !info.Mode().IsRegular() || linksOf(info) > 1 {
+		return fmt.Errorf("the lock of the state file, %s, is no regular file with one name: remove it, iksync makes one there", f.Name())
+	}
+	return nil
+}
+
+// linksOf is how many names a file has.
+func linksOf(info fs.FileInfo) uint64 {
+	sys, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 1
+	}
+	return uint64(sys.Nlink)
+}
+
+// syncDir makes the names in a directory survive a power cut.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = f.Sync()
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) { // some file systems can't
+		err = nil
+	}
+	return errors.Join(err, f.Close())
+}
+
+// giveAwayClosed is giveAway of a file that must not be opened here.
+func giveAwayClosed(path string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	var dir, own unix.Stat_t
+	if err := errors.Join(unix.Stat(filepath.Dir(path), &dir), unix.Lstat(path, &own)); err != nil {
+		return fmt.Errorf("look whose %s and its directory are: %w", path, err)
+	}
+	if own.Uid != 0 || dir.Uid == 0 || own.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil
+	}
+	if err := unix.Lchown(path, int(dir.Uid), int(dir.Gid)); err != nil {
+		return fmt.Errorf("let %s belong to the owner of its directory: %w", path, err)
+	}
+	return nil
 }
 
 // giveAway lets a file that root has opened belong to whom its directory does: to the
@@ -73,7 +134,7 @@ func giveAway(f *os.File) error {
 // holder looks who has the lock at path; nil when nobody has, or that can't be told.
 // Who wants the lock at this very moment tries again.
 func holder(path string) *LockedError {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil
 	}

@@ -82,7 +82,7 @@ func identify(ctx context.Context, conn querier, path string, want int) (int, er
 		"SELECT count(*) FROM sqlite_schema": &tables,
 	} {
 		if err := conn.QueryRowContext(ctx, pragma).Scan(dst); err != nil {
-			return 0, describeOpen(path, err)
+			return 0, describeOpen(ctx, conn, path, err)
 		}
 	}
 	if app != applicationID && (tables > 0 || have > 0) {
@@ -153,16 +153,21 @@ func copyInto(ctx context.Context, conn *sql.Conn, dst string) error {
 	return nil
 }
 
-// describeOpen turns SQLite's error on first contact into one that says what to do.
-func describeOpen(path string, err error) error {
+// describeOpen turns SQLite's error on first contact into one that says what to do. conn
+// is any connection to the file.
+func describeOpen(ctx context.Context, conn querier, path string, err error) error {
 	if notADatabase(err) {
-		return &CorruptError{Path: path, What: err.Error(), Ours: isOurs(path), Err: err}
+		// A damaged file is not opened beside SQLite, which would end its locks: it reads our
+		// mark where its header is whole.
+		var app int
+		lookup := conn.QueryRowContext(context.WithoutCancel(ctx), "PRAGMA application_id").Scan(&app)
+		return &CorruptError{Path: path, What: err.Error(), Ours: lookup == nil && app == applicationID, Err: err}
 	}
 	return fmt.Errorf("open state file %s: %w", path, err)
 }
 
 // isOurs reports whether a file begins as a state file does: with SQLite's header
-// and our mark in it.
+// and our mark in it. SQLite must not have it open in this process.
 func isOurs(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {

@@ -302,19 +302,6 @@ func TestADirectoryInPlaceOfTheFileIsAnError(t *testing.T) {
 	}
 }
 
-// An interrupted first start leaves an empty file; the next one goes on from there.
-func TestAnEmptyFileBecomesAStateFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.db")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var version *state.VersionError
-	if _, err := state.OpenReadOnly(t.Context(), path); !errors.As(err, &version) {
-		t.Errorf("reading it gives %v, should be a *VersionError", err)
-	}
-	ensureRoot(t, open(t, path), "/photos")
-}
-
 // A file cut short by a broken disk must not become an empty state file.
 func TestADamagedFileIsRefused(t *testing.T) {
 	db, root := openNew(t)

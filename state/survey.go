@@ -28,14 +28,12 @@ func Survey(path string) (Place, error) {
 		abs = real
 	}
 	p := Place{Path: abs, Dir: filepath.Dir(abs), Free: -1}
-	info, err := os.Stat(abs)
-	p.Exists = err == nil
-	switch {
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return p, fmt.Errorf("look at the state file: %w", err)
-	case p.Exists && !info.Mode().IsRegular():
-		return p, fmt.Errorf("state file %s: it is not a regular file", abs)
-	case p.Exists:
+	exists, err := inspect(abs)
+	p.Exists = exists
+	if err != nil {
+		return p, err
+	}
+	if exists {
 		if err := mayWrite(abs, false); err != nil {
 			return p, fmt.Errorf("state file %s can't be written: %w", abs, err)
 		}

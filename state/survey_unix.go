@@ -18,6 +18,9 @@ func mayWrite(path string, dir bool) error {
 	return unix.Access(path, mode)
 }
 
+// mayRead reports why this process may not read a file.
+func mayRead(path string) error { return unix.Access(path, unix.R_OK) }
+
 // freeSpace is what may still be written on the disk of a directory, bytes; -1
 // where that is not told.
 func freeSpace(dir string) int64 {

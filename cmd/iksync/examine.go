@@ -155,7 +155,13 @@ func (e *examination) state(ctx context.Context, cfg *config.Config, files int64
 		return
 	}
 	place, err := state.Survey(path)
-	if err != nil {
+	var corrupt *state.CorruptError
+	var linked *state.LinkedError
+	switch {
+	case errors.As(err, &corrupt), errors.As(err, &linked): // they say what to do
+		e.failed(check, exitConfig, "", "%v", err)
+		return
+	case err != nil:
 		e.failed(check, exitConfig, "let this user write there (the one that iksync runs as), or name another file with state", "%v", err)
 		return
 	}
@@ -191,9 +197,6 @@ func (e *examination) stateOf(cfg *config.Config) (string, error) {
 
 // open reads an existing state file; one that the next start brings up to date is good.
 func (e *examination) open(ctx context.Context, cfg *config.Config, path string) error {
-	if info, err := os.Stat(path); err == nil && info.Size() == 0 {
-		return nil
-	}
 	db, err := state.OpenReadOnly(ctx, path)
 	var version *state.VersionError
 	if errors.As(err, &version) && version.Have < version.Want {

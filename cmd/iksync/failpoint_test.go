@@ -344,6 +344,15 @@ func failScenarios() []*failScenario {
 				return firstSchema(w.state)
 			},
 		},
+		{
+			// There is no state file yet.
+			name:  "new",
+			begin: func(w *failWorld) error { return w.write("one/1.jpg") },
+			prepare: func(w *failWorld) error {
+				w.state = filepath.Join(w.trees.base, "state", fmt.Sprintf("new-%d.db", w.round))
+				return nil
+			},
+		},
 	}
 }
 
@@ -425,7 +434,7 @@ func (w *failWorld) run(ctx context.Context, c failCase) (reached bool, err erro
 	}
 	defer w.library.server.SetFaults(emulator.Faults{})
 	before, err := w.records(ctx)
-	if err != nil && w.scenario.name != "old" { // which has another schema yet
+	if err != nil && w.scenario.name != "old" && w.scenario.name != "new" { // which have no such schema yet
 		return false, err
 	}
 	if before == nil {

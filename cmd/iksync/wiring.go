@@ -288,14 +288,14 @@ func (r *openRoot) uploadRoot(limits watcher.Limits) uploader.Root {
 // onCopy runs fn on a copy of the state file, which is thrown away, also beside a
 // process that has the original. A failure of fn is exit code 1.
 func onCopy(ctx context.Context, cfg *config.Config, statePath string, newRoot bool, fn func(*state.DB, *queue.Queue, *openedRoots) error) (err error) {
+	if err := outsideRoots("the directory for temporary files (TMPDIR)", os.TempDir(), cfg.Roots); err != nil {
+		return err // before anything is made there
+	}
 	dir, err := os.MkdirTemp("", "iksync-")
 	if err != nil {
 		return exit(exitFailed, err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := outsideRoots("the directory for temporary files (TMPDIR)", dir, cfg.Roots); err != nil {
-		return err
-	}
 	copied := filepath.Join(dir, "iksync.db")
 	if err := state.Copy(ctx, statePath, copied); err != nil {
 		return exit(exitConfig, asOwner(statePath, err))

@@ -5,6 +5,9 @@ package failpoint
 // after a request, before its answer is used.
 const (
 	// state
+	CreateBegin         = "state.create"
+	CreateBuilt         = "state.create.built"
+	CreatePlaced        = "state.create.placed"
 	MigrateBackup       = "state.migrate.backup"
 	MigrateBackedUp     = "state.migrate.backup.after"
 	MigrateStep         = "state.migrate.step"
@@ -90,6 +93,7 @@ const (
 
 // Names lists all of them.
 var Names = []string{
+	CreateBegin, CreateBuilt, CreatePlaced,
 	MigrateBackup, MigrateBackedUp, MigrateStep, MigrateStepCommit, MigrateStepAfter,
 	StateCommit, StateCommitted, StateSync, StateSynced, RootCommit, RelocateCommit, RelocateAfter, DistrustCommit,
 	ClaimCommit, ClaimAfter, RecoverCommit, RecoverAfter, RetryCommit,
