@@ -286,7 +286,7 @@ func (e *examination) secrets(cfg *config.Config) {
 		if err != nil {
 			continue // told where it is read
 		}
-		if slices.ContainsFunc(cfg.Roots, func(r config.Root) bool { return config.Inside(real, r.Path) }) {
+		if slices.ContainsFunc(cfg.Roots, func(r config.Root) bool { return within(mounts(), real, r.Path) }) {
 			e.failed("secrets", exitConfig, "keep it elsewhere", "%s is inside a root, whose files are uploaded", file)
 		}
 	}

@@ -127,12 +127,37 @@ func outsideRoots(what, path string, roots []config.Root) error {
 	if err != nil {
 		return exit(exitConfig, fmt.Errorf("%s %s: %w", what, path, err))
 	}
+	all := mounts()
 	for i := range roots {
-		if config.Inside(resolved, roots[i].Path) {
-			return exit(exitConfig, fmt.Errorf("%s %s is inside the root %s, which is never written to: keep it elsewhere", what, resolved, roots[i].Path))
+		switch root := roots[i].Path; {
+		case config.Inside(resolved, root):
+			return exit(exitConfig, fmt.Errorf("%s %s is inside the root %s, which is never written to: keep it elsewhere", what, resolved, root))
+		case within(all, resolved, root):
+			return exit(exitConfig, fmt.Errorf("%s %s is inside the root %s, by another mount or another name of its directory; a root is never written to: keep it elsewhere", what, resolved, root))
 		}
 	}
 	return nil
+}
+
+// within reports whether a path, whose symlinks are resolved, is dir or leads into it,
+// whatever it is called: a directory has other names through bind mounts, and where a
+// file system ignores case.
+func within(all []mount, path, dir string) bool {
+	if config.Inside(path, dir) || mountedWithin(all, path, dir) {
+		return true
+	}
+	is, err := os.Stat(dir)
+	if err != nil {
+		return false // told where the root is opened
+	}
+	for up := path; ; up = filepath.Dir(up) {
+		if info, err := os.Stat(up); err == nil && os.SameFile(info, is) {
+			return true
+		}
+		if up == filepath.Dir(up) {
+			return false
+		}
+	}
 }
 
 // resolve makes a path absolute and follows its symlinks, those of the longest part
