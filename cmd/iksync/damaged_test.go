@@ -203,3 +203,14 @@ func TestWhatIsNoStateFileIsNotMadeOne(t *testing.T) {
 		})
 	}
 }
+
+// What a power cut or a full disk leaves of a file is no new one: all would be sent again.
+func TestAnEmptyStateFileIsDamagedAndMadeAnew(t *testing.T) {
+	t.Parallel()
+	d := newDamaged(t)
+	d.says(0, "backfill")
+	d.must(os.Truncate(d.state, 0))
+	d.refused()
+	d.says(exitConfig, "check", d.state+" is damaged", "iksync adopt --rebuild")
+	d.rebuilt(150)
+}
