@@ -153,11 +153,6 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config) error {
 			return err
 		}
 	}
-	if cfg.Page.Network == "unix" {
-		if err := outsideRoots("the socket of the page", cfg.Page.Addr, cfg.Roots); err != nil {
-			return err
-		}
-	}
 	stop := d.notify.starting()
 	defer stop()
 	if d.db, err = openState(ctx, path); err != nil {
