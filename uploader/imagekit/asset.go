@@ -24,6 +24,7 @@ type Asset struct {
 	Size         int64  // bytes
 	Width        int64  // pixels; 0 when not given
 	Height       int64
+	Private      bool   // its URL must be signed; see [Client.DownloadSigned]
 	Raw          []byte // the whole answer
 	// Age is how long ago it was changed last, by ImageKit's clock; 0 when it does
 	// not say. Find alone gives it.
@@ -43,6 +44,7 @@ type assetJSON struct {
 	Size         number `json:"size"`
 	Width        number `json:"width"`
 	Height       number `json:"height"`
+	IsPrivate    bool   `json:"isPrivateFile"`
 	UpdatedAt    text   `json:"updatedAt"`
 	VersionInfo  struct {
 		ID string `json:"id"`
@@ -82,7 +84,7 @@ func (a *assetJSON) asset(raw []byte) *Asset {
 	}
 	return &Asset{
 		FileID: a.FileID, VersionID: a.VersionInfo.ID, Name: a.Name, FilePath: a.FilePath, URL: a.URL,
-		ThumbnailURL: thumbnail, FileType: a.FileType, Size: a.Size.value, Width: a.Width.value, Height: a.Height.value, Raw: raw,
+		ThumbnailURL: thumbnail, FileType: a.FileType, Size: a.Size.value, Width: a.Width.value, Height: a.Height.value, Private: a.IsPrivate, Raw: raw,
 	}
 }
 

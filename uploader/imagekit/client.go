@@ -54,6 +54,7 @@ type Client struct {
 	transport     *http.Transport
 	header        func() http.Header  // of every request; a closure keeps the key in it from being printed
 	hide          func([]byte) []byte // takes the key out of what a server says
+	sign          func(string) string // gives the signature of a text
 	uploadURL     *url.URL
 	apiURL        *url.URL
 	stall         time.Duration
@@ -74,6 +75,7 @@ func New(o Options) (*Client, error) {
 	c := &Client{
 		header:        func() http.Header { return header },
 		hide:          hider(o.Key.secret()),
+		sign:          signer(o.Key),
 		stall:         orDefault(o.Stall, time.Minute),
 		answerTimeout: orDefault(o.AnswerTimeout, 5*time.Minute),
 		meter:         o.Meter,

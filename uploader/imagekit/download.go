@@ -12,7 +12,7 @@ import (
 
 // Download gives the content behind a file's URL. The caller closes it. The URL
 // must be https, or http to this machine. The private key is not sent, so a
-// private file needs a signed URL; and no redirect is followed. What comes may
+// private file needs [Client.DownloadSigned]; and no redirect is followed. What comes may
 // be old, from a cache, and ImageKit optimises pictures on delivery unless the
 // URL has the transformation orig-true.
 //
