@@ -282,7 +282,7 @@ func TestTheViewOfTheRecords(t *testing.T) {
 	defer rows.Close()
 	columns, err := rows.Columns()
 	f.must(err)
-	const want = "root local_path remote_path file_id version_id name url thumbnail_url size hash width height file_type modified_at uploaded_at checked_at gone response"
+	const want = "root local_path remote_path file_id version_id name url thumbnail_url size hash width height file_type modified_at uploaded_at checked_at gone response proven"
 	if got := strings.Join(columns, " "); got != want {
 		t.Errorf("the columns are\n%s, should be\n%s", got, want)
 	}

@@ -25,6 +25,9 @@ type File struct {
 	Path   string // below the root, "/" between names, bytes as on disk
 	Stat   Stat   // of the content that was uploaded
 	Hash   Hash
+	// StoredSize is what the library has of it, in bytes, where that differs from
+	// Stat.Size: transformation.pre changes what is stored. See [File.LibrarySize].
+	StoredSize *int64
 
 	FileID       string // stable across versions
 	VersionID    string
@@ -45,6 +48,25 @@ type File struct {
 	Absent   Absence
 	AbsentAt time.Time // since when; valid unless Present
 	Kept     bool      // absent, and the library's copy is to stay whatever the policy
+}
+
+// Proven reports whether the asset is known to have the content of the file.
+func (f *File) Proven() bool { return !f.Unproven && !f.Hash.IsZero() }
+
+// LibrarySize returns the size that the asset has, in bytes.
+func (f *File) LibrarySize() int64 {
+	if f.StoredSize != nil {
+		return *f.StoredSize
+	}
+	return f.Stat.Size
+}
+
+// SetStoredSize notes the size that the asset has, in bytes.
+func (f *File) SetStoredSize(size int64) {
+	f.StoredSize = nil
+	if size != f.Stat.Size {
+		f.StoredSize = &size
+	}
 }
 
 // Absence says why a recorded file is not to be found where it was.
@@ -70,7 +92,7 @@ func (a Absence) String() string {
 
 const fileColumns = `f.id, f.root_id, f.path, f.size, f.mtime_ns, f.ctime_ns, f.dev, f.ino, f.hash,
 	f.file_id, f.version_id, f.name, f.remote_path, f.url, f.thumbnail_url, f.width, f.height,
-	f.file_type, f.uploaded_at, f.checked_at, f.absent, f.absent_at, f.kept, f.mount, f.unproven, ` + formColumns
+	f.file_type, f.uploaded_at, f.checked_at, f.absent, f.absent_at, f.kept, f.mount, f.unproven, f.stored_size, ` + formColumns
 
 const (
 	formColumns  = `f.form, m.url_base, m.thumbnail_base, m.file_type`
@@ -98,12 +120,12 @@ const (
 
 	putFileHead = `INSERT INTO files (root_id, path, size, mtime_ns, ctime_ns, dev, ino, hash,
 			file_id, version_id, name, remote_path, url, thumbnail_url, width, height,
-			file_type, uploaded_at, checked_at, form, mount, unproven)
-		SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22 WHERE `
+			file_type, uploaded_at, checked_at, form, mount, unproven, stored_size)
+		SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23 WHERE `
 	putFileTail = ` ON CONFLICT (root_id, path) DO UPDATE SET
 			size=?3, mtime_ns=?4, ctime_ns=?5, dev=?6, ino=?7, hash=?8, file_id=?9, version_id=?10,
 			name=?11, remote_path=?12, url=?13, thumbnail_url=?14, width=?15, height=?16,
-			file_type=?17, uploaded_at=?18, checked_at=?19, form=?20, mount=?21, unproven=?22, absent=0, absent_at=0, kept=0`
+			file_type=?17, uploaded_at=?18, checked_at=?19, form=?20, mount=?21, unproven=?22, stored_size=?23, absent=0, absent_at=0, kept=0`
 )
 
 // putFile records f by one of those statements; false when its condition is not met.
@@ -115,7 +137,7 @@ func (tx *Tx) putFile(statement string, f *File) (bool, error) {
 	n, err := tx.ExecRows(statement,
 		f.RootID, []byte(f.Path), f.Stat.Size, f.Stat.MtimeNs, f.Stat.CtimeNs, int64(f.Stat.Dev), int64(f.Stat.Ino), f.Hash[:],
 		f.FileID, as.versionID, as.name, f.RemotePath, as.url, as.thumbnail, f.Width, f.Height,
-		as.fileType, f.UploadedAt.UnixMilli(), f.CheckedAt.UnixMilli(), as.form, f.Stat.Mount, f.Unproven)
+		as.fileType, f.UploadedAt.UnixMilli(), f.CheckedAt.UnixMilli(), as.form, f.Stat.Mount, f.Unproven, f.StoredSize)
 	if isConstraint(err) {
 		if owner, lookup := tx.RemoteOwner(f.RemotePath); lookup == nil && owner != nil {
 			return false, fmt.Errorf("record %q: remote path %s is taken: %w %q", f.Path, f.RemotePath, ErrRemoteTaken, owner.Path)
@@ -279,7 +301,7 @@ func (tx *Tx) FileByID(id int64) (*File, error) {
 func (db *DB) Aliases(ctx context.Context, rootID int64) iter.Seq2[*File, error] {
 	return db.files(ctx, `SELECT f.id, a.root_id, a.path, a.size, a.mtime_ns, a.ctime_ns, a.dev, a.ino, a.hash,
 		f.file_id, f.version_id, f.name, f.remote_path, f.url, f.thumbnail_url, f.width, f.height,
-		f.file_type, f.uploaded_at, f.checked_at, 0, 0, 0, a.mount, 0, `+formColumns+aliasesJoins+`
+		f.file_type, f.uploaded_at, f.checked_at, 0, 0, 0, a.mount, 0, f.stored_size, `+formColumns+aliasesJoins+`
 		WHERE ?1 IN (0, a.root_id) ORDER BY a.root_id, a.path`, rootID)
 }
 
@@ -355,7 +377,7 @@ func scanFile(rows *sql.Rows) (*File, error) {
 	var urlBase, thumbnailBase, fileType, body sql.NullString
 	err := rows.Scan(&f.ID, &f.RootID, &path, &f.Stat.Size, &f.Stat.MtimeNs, &f.Stat.CtimeNs, &dev, &ino, &hash,
 		&f.FileID, &f.VersionID, &f.Name, &f.RemotePath, &f.URL, &f.ThumbnailURL, &f.Width, &f.Height,
-		&f.FileType, &uploaded, &checked, &f.Absent, &absentAt, &f.Kept, &f.Stat.Mount, &f.Unproven,
+		&f.FileType, &uploaded, &checked, &f.Absent, &absentAt, &f.Kept, &f.Stat.Mount, &f.Unproven, &f.StoredSize,
 		&formID, &urlBase, &thumbnailBase, &fileType, &f.Response, &body)
 	if err != nil {
 		return nil, fmt.Errorf("the record of %q can't be read: %w", path, err)

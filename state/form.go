@@ -78,7 +78,7 @@ func formOf(f *File) (form, bool) {
 	body = tokenize(body, `"filePath"`, f.RemotePath, tokenPath)
 	body = tokenize(body, `"url"`, f.URL, tokenURL)
 	body = tokenize(body, `"thumbnailUrl"`, f.ThumbnailURL, tokenThumbnail)
-	body = tokenizeNumber(body, `"size"`, f.Stat.Size, tokenSize)
+	body = tokenizeNumber(body, `"size"`, f.LibrarySize(), tokenSize)
 	body = tokenizeNumber(body, `"width"`, f.Width, tokenWidth)
 	body = tokenizeNumber(body, `"height"`, f.Height, tokenHeight)
 	m.body = string(body)
@@ -136,7 +136,7 @@ func (m *form) fill(out []byte, f *File) []byte {
 		case tokenThumbnail:
 			out = append(out, f.ThumbnailURL...)
 		case tokenSize:
-			out = strconv.AppendInt(out, f.Stat.Size, 10)
+			out = strconv.AppendInt(out, f.LibrarySize(), 10)
 		case tokenWidth:
 			out = strconv.AppendInt(out, f.Width, 10)
 		case tokenHeight:

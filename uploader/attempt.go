@@ -381,12 +381,14 @@ func (p *Pool) noting(job *queue.Job, outcome func() Outcome) func(error) {
 // file is the record of a job's file.
 func (p *Pool) file(job *queue.Job, asset *imagekit.Asset, st state.Stat, sum state.Hash) *state.File {
 	now := time.Now()
-	return &state.File{
+	f := &state.File{
 		RootID: job.RootID, Path: job.Path, Stat: st, Hash: sum,
 		FileID: asset.FileID, VersionID: location(asset).VersionID, Name: asset.Name, RemotePath: asset.FilePath,
 		URL: asset.URL, ThumbnailURL: asset.ThumbnailURL, Width: asset.Width, Height: asset.Height,
 		FileType: asset.FileType, Response: asset.Raw, UploadedAt: now, CheckedAt: now,
 	}
+	f.SetStoredSize(asset.Size)
+	return f
 }
 
 // done ends a job when its outcome is on disk, and the pool when it could not

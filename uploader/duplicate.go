@@ -1,6 +1,7 @@
 package uploader
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ func (p *Pool) duplicate(ctx context.Context, root *Root, job *queue.Job, file *
 	if err != nil {
 		return false, errors.Join(errState, err)
 	}
-	if other != nil {
+	if other != nil && p.storesTheSame(root, job, other) {
 		if root.Duplicates == SkipDuplicates {
 			p.stats.aliased.Add(1)
 			p.o.Log.Debug("the same content is in the library", zap.String("path", job.Path), zap.String("as", other.RemotePath))
@@ -68,6 +69,20 @@ func (p *Pool) duplicate(ctx context.Context, root *Root, job *queue.Job, file *
 		return true, nil
 	}
 	return false, nil
+}
+
+// storesTheSame reports whether the asset of a record with a job's content is what
+// ImageKit would store of the job's file: the pre-transformations must be the same.
+func (p *Pool) storesTheSame(root *Root, job *queue.Job, other *state.File) bool {
+	params := root.Params(job.Path)
+	if !params.Prepares() && other.StoredSize != nil {
+		return false
+	}
+	var theirs imagekit.Params
+	if r := p.roots[other.RootID]; r != nil {
+		theirs = r.Params(other.Path)
+	}
+	return !params.Prepares() && !theirs.Prepares() || bytes.Equal(params.Transformation, theirs.Transformation)
 }
 
 // sameContentWait is how long a file waits for one of the same content to be sent.
@@ -153,7 +168,7 @@ func (p *Pool) copy(ctx context.Context, root *Root, job *queue.Job, other *stat
 func (p *Pool) asRecorded(ctx context.Context, f *state.File) (*imagekit.Asset, error) {
 	p.stats.requests.Add(1)
 	asset, err := p.library.Details(ctx, f.FileID)
-	if err != nil || asset == nil || asset.FilePath != f.RemotePath || location(asset).VersionID != f.VersionID || asset.Size != f.Stat.Size {
+	if err != nil || asset == nil || asset.FilePath != f.RemotePath || location(asset).VersionID != f.VersionID || asset.Size != f.LibrarySize() {
 		return nil, err
 	}
 	return asset, nil
@@ -174,8 +189,8 @@ func (p *Pool) copied(ctx context.Context, job *queue.Job, other *state.File) (*
 			}
 			continue
 		}
-		if asset.Size != other.Stat.Size {
-			return nil, fmt.Errorf("%w: the copy has %d bytes, the original %d", errWrongAnswer, asset.Size, other.Stat.Size)
+		if asset.Size != other.LibrarySize() {
+			return nil, fmt.Errorf("%w: the copy has %d bytes, the original %d", errWrongAnswer, asset.Size, other.LibrarySize())
 		}
 		if source, err := p.asRecorded(ctx, other); err != nil || source == nil {
 			return nil, err // somebody has changed it meanwhile

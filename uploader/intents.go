@@ -203,7 +203,7 @@ func (m *mover) find(ctx context.Context, f *state.File, paths ...string) (*imag
 				continue
 			}
 			m.p.stats.requests.Add(1)
-			if asset, err = m.p.library.Find(ctx, at); err != nil || asset != nil && asset.Size == f.Stat.Size {
+			if asset, err = m.p.library.Find(ctx, at); err != nil || asset != nil && asset.Size == f.LibrarySize() {
 				return asset, err
 			}
 		}

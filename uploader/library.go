@@ -92,7 +92,7 @@ func (p *planned) Details(ctx context.Context, fileID string) (*imagekit.Asset, 
 	if len(answer) == 0 { // its upload is planned, too
 		answer = []byte("{}")
 	}
-	return &imagekit.Asset{FileID: fileID, VersionID: f.VersionID, Name: path.Base(at), FilePath: at, Size: f.Stat.Size, URL: url, ThumbnailURL: thumbnail, Raw: answer}, nil
+	return &imagekit.Asset{FileID: fileID, VersionID: f.VersionID, Name: path.Base(at), FilePath: at, Size: f.LibrarySize(), URL: url, ThumbnailURL: thumbnail, Raw: answer}, nil
 }
 
 // List gives one entry of a folder that has any.
@@ -178,7 +178,7 @@ func (p *planned) Copy(ctx context.Context, filePath, folder string) error {
 		return err
 	}
 	to := path.Join(folder, path.Base(filePath))
-	p.copied[to] = &imagekit.Asset{FileID: "planned:" + to, FilePath: to, Name: path.Base(to), Size: f.Stat.Size, Raw: []byte("{}")}
+	p.copied[to] = &imagekit.Asset{FileID: "planned:" + to, FilePath: to, Name: path.Base(to), Size: f.LibrarySize(), Raw: []byte("{}")}
 	return nil
 }
 

@@ -53,6 +53,21 @@ ALTER TABLE roots ADD COLUMN rehome INTEGER NOT NULL DEFAULT 0; -- 1: they are t
 UPDATE files SET mtime_ns =  7000000000000000000 + (mtime_ns - 7000000000000000000) / 1000 WHERE mtime_ns >= 7000000000000000000;
 UPDATE files SET mtime_ns = -7000000000000000000 + (mtime_ns + 7000000000000000000) / 1000 WHERE mtime_ns < -7000000000000000000 AND mtime_ns <> -9223372036854775808;
 
+-- The size that the library has of a file, where that differs: transformation.pre changes
+-- what is stored. What the library answered to the upload tells it for older records.
+ALTER TABLE files ADD COLUMN stored_size INTEGER; -- bytes; NULL: as size
+UPDATE files SET stored_size = nullif((SELECT CASE WHEN json_valid(CAST(r.body AS TEXT)) AND json_type(CAST(r.body AS TEXT), '$.size') = 'integer'
+        THEN json_extract(CAST(r.body AS TEXT), '$.size') END FROM responses r WHERE r.file_id = files.id), size)
+    WHERE form IS NULL;
+-- In a form the size of a transformed file is spelled out, not a token.
+UPDATE files SET stored_size = nullif(m.size, files.size)
+    FROM (SELECT id, CAST(substr(body, instr(body, '"size":') + 7) AS INTEGER) AS size FROM forms
+        WHERE substr(body, instr(body, '"size":') + 7, 1) BETWEEN '0' AND '9') m
+    WHERE m.id = files.form;
+
+-- Uploads in a row that ImageKit answered with another size than was sent.
+ALTER TABLE jobs ADD COLUMN wrong_answers INTEGER NOT NULL DEFAULT 0;
+
 DROP VIEW iksync_files;
 CREATE VIEW iksync_files AS
 WITH whole AS (
@@ -92,5 +107,6 @@ SELECT
         (SELECT json(CAST(b.body AS TEXT)) FROM responses b WHERE b.file_id = f.id),
         json(replace(replace(replace(replace(replace(replace(replace(replace(replace(f.form_body,
             char(1), f.file_id), char(2), f.version), char(3), f.called), char(4), f.remote_path), char(5), f.at),
-            char(6), f.small), char(14), f.size), char(15), f.width), char(16), f.height))) AS response
+            char(6), f.small), char(14), coalesce(f.stored_size, f.size)), char(15), f.width), char(16), f.height))) AS response,
+    f.unproven = 0 AND f.hash <> zeroblob(16)                                     AS proven
 FROM whole f JOIN roots r ON r.id = f.root_id;
