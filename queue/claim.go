@@ -140,7 +140,7 @@ func (q *Queue) ClaimOne(ctx context.Context, rootID int64, path string, lease t
 	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		job = nil
 		jobs, err := scanJobs(tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
-				j.remote_path, j.attempts, j.accepted, j.unsure, f.size, f.hash, iif(f.version_id = '', f.file_id, f.version_id), f.mtime_ns, f.ino, f.remote_path, j.mount, j.seen_at, f.unproven
+				j.remote_path, j.attempts, j.accepted, j.unsure, f.size, f.hash, iif(f.version_id = '', f.file_id, f.version_id), f.mtime_ns, f.ino, f.remote_path, j.mount, j.seen_at, f.unproven, j.wrong_answers
 			FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
 			WHERE j.root_id = ? AND j.path = ? AND j.state = 0 AND j.move = 0 AND j.leased = 0 AND j.remote_path IS NOT NULL
 				AND (f.id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM files o WHERE o.remote_path = j.remote_path) AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.target = j.remote_path))`, rootID, []byte(path)))
@@ -365,7 +365,7 @@ func (l lane) priorities() (from, to int) {
 func ready(tx *state.Tx, roots string, l lane, most int, limit int64, picked []Job, now time.Time) ([]Job, error) {
 	from, to := l.priorities()
 	jobs, err := scanJobs(tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
-			j.remote_path, j.attempts, j.accepted, j.unsure, f.size, f.hash, iif(f.version_id = '', f.file_id, f.version_id), f.mtime_ns, f.ino, f.remote_path, j.mount, j.seen_at, f.unproven
+			j.remote_path, j.attempts, j.accepted, j.unsure, f.size, f.hash, iif(f.version_id = '', f.file_id, f.version_id), f.mtime_ns, f.ino, f.remote_path, j.mount, j.seen_at, f.unproven, j.wrong_answers
 		FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
 		WHERE j.state = 0 AND j.move = 0 AND j.priority BETWEEN ? AND ? AND j.not_before <= ? AND j.remote_path IS NOT NULL AND j.size < ?
 			AND (f.id IS NULL OR NOT EXISTS (SELECT 1 FROM jobs m WHERE m.donor = f.id) AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.file = f.id OR i.kind = 5 AND i.source = f.remote_path))
@@ -398,7 +398,7 @@ func scanJobs(rows *sql.Rows, err error) ([]Job, error) {
 		var seen int64
 		var unproven sql.NullBool
 		if err := rows.Scan(&j.ID, &j.RootID, &path, &j.Gen, &j.Stat.Size, &j.Stat.MtimeNs, &j.Stat.CtimeNs, &dev, &ino,
-			&remote, &j.Attempts, &accepted, &unsure, &size, &hash, &version, &mtime, &fileIno, &place, &j.Stat.Mount, &seen, &unproven); err != nil {
+			&remote, &j.Attempts, &accepted, &unsure, &size, &hash, &version, &mtime, &fileIno, &place, &j.Stat.Mount, &seen, &unproven, &j.WrongAnswers); err != nil {
 			return nil, err
 		}
 		j.Path, j.RemotePath = string(path), remote.String

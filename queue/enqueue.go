@@ -98,7 +98,7 @@ WHERE NOT EXISTS (SELECT 1 FROM files WHERE root_id = ?1 AND path = ?2
 	AND NOT EXISTS (SELECT 1 FROM jobs  WHERE remote_path = ?10 AND NOT (root_id = ?1 AND path = ?2))
 ON CONFLICT (root_id, path) DO UPDATE SET
 	gen = gen + 1, state = iif(leased, 0, ?3), priority = max(priority, ?4),
-	not_before = iif(leased, not_before, 0), attempts = 0, size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9, mount = ?14, seen_at = ?15,
+	not_before = iif(leased, not_before, 0), attempts = 0, wrong_answers = 0, size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9, mount = ?14, seen_at = ?15,
 	remote_path = iif(leased OR unsure <> 0, coalesce(?10, remote_path), ?10), class = ?11, reason = ?12, request_id = '', accepted = NULL, updated_at = ?13, unsure = -abs(iif(leased AND unsure = 0, max(updated_at, 1), unsure)),
 	donor = iif(leased, NULL, excluded.donor), move = iif(leased, 0, excluded.move)
 	WHERE size <> ?5 OR mtime_ns <> ?6 OR ctime_ns <> ?7 OR ino <> ?9 AND NOT (mount <> 0 AND mount = ?14) OR (remote_path IS NOT ?10 AND (?10 IS NOT NULL OR unsure = 0))

@@ -17,7 +17,7 @@ import (
 // else's by now, the result is recorded and the job left alone.
 
 // ready again: the path changed while the worker had it.
-const again = `UPDATE jobs SET state = 0, leased = 0, not_before = 0, attempts = 0, unsure = ? WHERE id = ? AND leased = ?`
+const again = `UPDATE jobs SET state = 0, leased = 0, not_before = 0, attempts = 0, wrong_answers = 0, unsure = ? WHERE id = ? AND leased = ?`
 
 // ready again as it is, whether the path has changed or not: what may have been sent
 // of the file before a change is not what the file is by now.
@@ -164,6 +164,9 @@ type Failure struct {
 	NotBefore time.Time // when to try again
 	Dead      bool      // don't try again by itself
 	Free      bool      // the attempt does not count: it was not the file's fault
+	// Wrong counts an answer that contradicts what was sent. The count ends when the file
+	// changes or is recorded, and not with a restart or [Queue.Retry].
+	Wrong bool
 	// Stored, when not nil, is recorded all the same: ImageKit has stored something
 	// that is not what the file is by now. Its Stat must be one that no file has.
 	Stored *state.File
@@ -236,8 +239,8 @@ func (q *Queue) fail(tx *state.Tx, job *Job, f Failure) error {
 	}
 	n, err := tx.ExecRows(`UPDATE jobs SET state = ?3, leased = 0, not_before = ?4, attempts = attempts + ?5,
 			class = iif(?6 = '', class, ?6), reason = iif(?6 = '', reason, ?7), request_id = iif(?6 = '', request_id, ?8),
-			accepted = iif(?13, NULL, coalesce(?9, accepted)), updated_at = ?10, unsure = ?12 WHERE id = ?1 AND gen = ?2 AND leased = ?11`,
-		job.ID, job.Gen, int(next), max(f.NotBefore.UnixMilli(), 0), attempts, f.Class, f.Reason, f.RequestID, accepted, q.now().UnixMilli(), job.lease, unsure(job, f), f.Resend)
+			accepted = iif(?13, NULL, coalesce(?9, accepted)), updated_at = ?10, unsure = ?12, wrong_answers = wrong_answers + ?14 WHERE id = ?1 AND gen = ?2 AND leased = ?11`,
+		job.ID, job.Gen, int(next), max(f.NotBefore.UnixMilli(), 0), attempts, f.Class, f.Reason, f.RequestID, accepted, q.now().UnixMilli(), job.lease, unsure(job, f), f.Resend, f.Wrong)
 	if err == nil && n == 0 {
 		err = tx.Exec(again, superseded(unsure(job, f)), job.ID, job.lease)
 	}

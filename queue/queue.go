@@ -80,9 +80,12 @@ type Job struct {
 	Stat       state.Stat    // the file as it was seen last
 	SeenAt     time.Duration // since when it is so, by [state.Uptime]; 0 when that is not known
 	RemotePath string
-	Fresh      bool        // of a priority above 0: no backlog
-	Attempts   int         // failed attempts so far
-	Accepted   *state.Hash // content that ImageKit accepted without naming a fileId yet
+	Fresh      bool // of a priority above 0: no backlog
+	Attempts   int  // failed attempts so far
+	// WrongAnswers counts the uploads of this file whose answers contradicted what was
+	// sent; see [Failure].
+	WrongAnswers int
+	Accepted     *state.Hash // content that ImageKit accepted without naming a fileId yet
 	// Unsure, when not zero, tells that something may have been sent since then whose
 	// answer never came. Changed is that the file is another one by now.
 	Unsure    time.Time

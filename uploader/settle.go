@@ -3,6 +3,7 @@ package uploader
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"syscall"
 	"time"
@@ -50,8 +51,7 @@ func (p *Pool) settle(ctx context.Context, job *queue.Job, err error) {
 	case errors.Is(err, errChanged):
 		p.settleChanged(job, nil)
 	case errors.Is(err, errWrongAnswer):
-		p.retry(job, queue.Failure{Class: imagekit.Transient.String(), Reason: err.Error(), Resend: true, Doubt: job.Recorded, Unsure: now,
-			NotBefore: now.Add(backoff(job.Attempts, firstRetry, longestRetry))})
+		p.settleWrong(job, err, now)
 	default: // the file can't be read
 		p.deadLetter(job, queue.Failure{Class: "unreadable", Reason: err.Error()})
 	}
@@ -81,6 +81,22 @@ func (p *Pool) settleChanged(job *queue.Job, stored *state.File) {
 	p.stats.changed.Add(1)
 	p.retry(job, queue.Failure{Class: "changing", Reason: errChanged.Error(), Resend: true, Stored: stored, Doubt: job.Recorded && stored == nil,
 		NotBefore: time.Now().Add(max(changedRetry, backoff(job.Attempts, changedRetry, longestRetry)))})
+}
+
+// maxWrongAnswers is after how many wrong answers a file is given up. Each of them has
+// stored a version, of which ImageKit keeps 100.
+const maxWrongAnswers = 3
+
+// settleWrong sends a file again whose answer was wrong, or gives it up.
+func (p *Pool) settleWrong(job *queue.Job, err error, now time.Time) {
+	f := queue.Failure{Class: "wrong_answer", Reason: err.Error(), Wrong: true, Resend: true, Doubt: job.Recorded, Unsure: now,
+		NotBefore: now.Add(backoff(job.Attempts, firstRetry, longestRetry))}
+	if n := job.WrongAnswers + 1; n >= maxWrongAnswers {
+		f.Reason += fmt.Sprintf(" (wrong answer %d: no further try, because each stores a version; iksync retry tries once more)", n)
+		p.deadLetter(job, f)
+		return
+	}
+	p.retry(job, f)
 }
 
 // reached notes that ImageKit answered to a job; sound is that it accepts the
