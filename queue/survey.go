@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"iksync/state"
 )
@@ -16,7 +17,7 @@ type Found struct {
 	Size          int64 // bytes
 	Width, Height int64 // pixels; 0 where ImageKit gave none
 	FileType      string
-	Hash          state.Hash // of its content, where that was compared; else zero
+	Private       bool // its URL must be signed
 }
 
 // Match is what is known here of a file that the library lists.
@@ -36,8 +37,12 @@ type Matched struct {
 	Found *Found
 	Match Match
 	Place Place
-	Size  int64 // here
+	Size  int64 // here; of a record the size that the library should have
 	File  int64 // the record; 0 for a job
+	// Of a job's file, and zero for a record: how it was seen, and since when it is so,
+	// by [state.Uptime]; 0 when that is not known.
+	Stat   state.Stat
+	SeenAt time.Duration
 }
 
 // MatchAll tells of listed files what is known of them, and notes those that have
@@ -50,7 +55,7 @@ func (q *Queue) MatchAll(ctx context.Context, found []Found) ([]Matched, error) 
 			*m = Matched{Found: &found[i]}
 			var path []byte
 			var fileID string
-			err := tx.QueryRow(`SELECT id, root_id, path, size, file_id FROM files WHERE remote_path = ?`, found[i].RemotePath).
+			err := tx.QueryRow(`SELECT id, root_id, path, coalesce(stored_size, size), file_id FROM files WHERE remote_path = ?`, found[i].RemotePath).
 				Scan(&m.File, &m.Place.RootID, &path, &m.Size, &fileID)
 			switch {
 			case err == nil && fileID == found[i].FileID && m.Size == found[i].Size:
@@ -60,8 +65,11 @@ func (q *Queue) MatchAll(ctx context.Context, found []Found) ([]Matched, error) 
 			case err == nil:
 				m.Match = OtherSize
 			case errors.Is(err, sql.ErrNoRows):
-				err = tx.QueryRow(`SELECT root_id, path, size FROM jobs WHERE remote_path = ? AND state IN (0, 2) AND leased = 0`, found[i].RemotePath).
-					Scan(&m.Place.RootID, &path, &m.Size)
+				var dev, ino, seen int64
+				err = tx.QueryRow(`SELECT root_id, path, size, mtime_ns, ctime_ns, dev, ino, mount, seen_at FROM jobs WHERE remote_path = ? AND state IN (0, 2) AND leased = 0`, found[i].RemotePath).
+					Scan(&m.Place.RootID, &path, &m.Size, &m.Stat.MtimeNs, &m.Stat.CtimeNs, &dev, &ino, &m.Stat.Mount, &seen)
+				m.Stat.Size, m.Stat.Dev, m.Stat.Ino = m.Size, uint64(dev), uint64(ino)
+				m.SeenAt = time.Duration(seen) * time.Millisecond
 				if errors.Is(err, sql.ErrNoRows) {
 					err = nil
 				} else if m.Match = OtherSize; m.Size == found[i].Size {
@@ -84,34 +92,42 @@ func (q *Queue) MatchAll(ctx context.Context, found []Found) ([]Matched, error) 
 	return matched, nil
 }
 
-// Adopt records listed files as those of the jobs for their paths, which are
-// removed; and true for each that was adopted. Their content was not compared,
-// unless found has its hash: see [state.File].
-func (q *Queue) Adopt(ctx context.Context, found []*Found) (adopted []bool, err error) {
+// Adoption is a listed file that is recorded for a local one.
+type Adoption struct {
+	Found *Found
+	Place Place
+	Stat  state.Stat // of the local file when it was read
+	Hash  state.Hash // of the local file's content
+	// Proven tells that the library's file was compared with the local one.
+	Proven bool
+}
+
+// Adopt records listed files for the jobs of local ones, which are removed; and true for
+// each that was adopted. The job of a file that is not as it was read any more stays.
+func (q *Queue) Adopt(ctx context.Context, adoptions []Adoption) (adopted []bool, err error) {
 	err = q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
-		adopted = make([]bool, len(found))
+		adopted = make([]bool, len(adoptions))
 		now := q.now()
-		for i, f := range found {
-			var path []byte
-			var job, dev, ino int64
-			file := state.File{
-				Hash: f.Hash, FileID: f.FileID, VersionID: f.VersionID, Name: f.Name, RemotePath: f.RemotePath, URL: f.URL, ThumbnailURL: f.ThumbnailURL,
-				Width: f.Width, Height: f.Height, FileType: f.FileType, Response: f.Response, UploadedAt: now, CheckedAt: now,
-			}
-			err := tx.QueryRow(`SELECT id, root_id, path, size, mtime_ns, ctime_ns, dev, ino FROM jobs WHERE remote_path = ? AND state IN (0, 2) AND leased = 0 AND size = ?`,
-				f.RemotePath, f.Size).Scan(&job, &file.RootID, &path, &file.Stat.Size, &file.Stat.MtimeNs, &file.Stat.CtimeNs, &dev, &ino)
-			if errors.Is(err, sql.ErrNoRows) {
+		for i := range adoptions {
+			a := &adoptions[i]
+			f := a.Found
+			n, err := tx.ExecRows(`DELETE FROM jobs WHERE root_id = ?1 AND path = ?2 AND state IN (0, 2) AND leased = 0
+				AND size = ?3 AND mtime_ns = ?4 AND ctime_ns = ?5 AND (ino = ?6 OR mount <> 0 AND mount = ?7)`,
+				a.Place.RootID, []byte(a.Place.Path), a.Stat.Size, a.Stat.MtimeNs, a.Stat.CtimeNs, int64(a.Stat.Ino), a.Stat.Mount)
+			if err == nil && n == 0 {
 				continue
 			}
-			file.Path, file.Stat.Dev, file.Stat.Ino = string(path), uint64(dev), uint64(ino)
+			file := state.File{
+				RootID: a.Place.RootID, Path: a.Place.Path, Stat: a.Stat, Hash: a.Hash, Unproven: !a.Proven,
+				FileID: f.FileID, VersionID: f.VersionID, Name: f.Name, RemotePath: f.RemotePath, URL: f.URL, ThumbnailURL: f.ThumbnailURL,
+				Width: f.Width, Height: f.Height, FileType: f.FileType, Response: f.Response, UploadedAt: now, CheckedAt: now,
+			}
+			file.SetStoredSize(f.Size)
 			if err == nil {
 				err = tx.PutFile(&file)
 			}
 			if err == nil {
 				err = q.dealias(tx, &file)
-			}
-			if err == nil {
-				err = tx.Exec(`DELETE FROM jobs WHERE id = ?`, job)
 			}
 			if err != nil {
 				return fmt.Errorf("adopt %s: %w", f.RemotePath, err)
@@ -121,6 +137,58 @@ func (q *Queue) Adopt(ctx context.Context, found []*Found) (adopted []bool, err 
 		return nil
 	})
 	return adopted, err
+}
+
+// Proof tells that an asset was found to have the content of a record's file.
+type Proof struct {
+	File   int64 // the record
+	FileID string
+	Hash   state.Hash  // of the asset's content
+	Read   *state.Stat // of the local file, if that was read and has this content
+}
+
+// Prove notes what was proven, and returns of how many records. A record that has another
+// fileId or content by now is left alone. One without a hash takes that of the file that
+// was read.
+func (q *Queue) Prove(ctx context.Context, proofs []Proof) (n int64, err error) {
+	err = q.db.Write(ctx, state.Durable, func(tx *state.Tx) error {
+		n = 0
+		for _, p := range proofs {
+			proven, err := tx.ExecRows(`UPDATE files SET unproven = 0 WHERE id = ? AND file_id = ? AND hash = ?`, p.File, p.FileID, p.Hash[:])
+			if err == nil && proven == 0 && p.Read != nil {
+				proven, err = tx.ExecRows(`UPDATE files SET unproven = 0, hash = ?3, size = ?4, mtime_ns = ?5, ctime_ns = ?6, dev = ?7, ino = ?8, mount = ?9, checked_at = ?10
+					WHERE id = ?1 AND file_id = ?2 AND hash = zeroblob(16) AND unproven <> 0`, p.File, p.FileID, p.Hash[:],
+					p.Read.Size, p.Read.MtimeNs, p.Read.CtimeNs, int64(p.Read.Dev), int64(p.Read.Ino), p.Read.Mount, q.now().UnixMilli())
+			}
+			if err != nil {
+				return err
+			}
+			n += proven
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("record which assets were compared: %w", err)
+	}
+	return n, nil
+}
+
+// Unproven counts the records, by root, that were adopted without comparing contents.
+func (q *Queue) Unproven(ctx context.Context) (map[int64]int64, error) {
+	rows, err := q.db.Query(ctx, `SELECT root_id, count(*) FROM files INDEXED BY files_unproven WHERE unproven <> 0 GROUP BY root_id`)
+	if err != nil {
+		return nil, fmt.Errorf("count the unproven records: %w", err)
+	}
+	defer rows.Close()
+	all := make(map[int64]int64)
+	for rows.Next() {
+		var id, n int64
+		if err := rows.Scan(&id, &n); err != nil {
+			return nil, fmt.Errorf("count the unproven records: %w", err)
+		}
+		all[id] = n
+	}
+	return all, rows.Err()
 }
 
 // NextFolder returns a folder of a root's survey that has not been listed, "" when

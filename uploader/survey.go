@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"path"
 	"strings"
@@ -94,7 +95,7 @@ func (s *Survey) List(ctx context.Context, folder string, visit func([]queue.Fou
 }
 
 func foundOf(a *imagekit.Asset) *queue.Found {
-	return &queue.Found{Location: *location(a), Size: a.Size, Width: a.Width, Height: a.Height, FileType: a.FileType}
+	return &queue.Found{Location: *location(a), Size: a.Size, Width: a.Width, Height: a.Height, FileType: a.FileType, Private: a.Private}
 }
 
 // Details asks for the asset of a record by its id; nil when it is not in the library.
@@ -126,31 +127,46 @@ func (s *Survey) Again(ctx context.Context, n int, visit func([]queue.Found) err
 }
 
 // ContentOf downloads a file of the library and returns its hash. The original
-// is asked for: what ImageKit delivers otherwise is optimised.
+// is asked for: what ImageKit delivers otherwise is optimised. A private file is asked
+// for with a signed URL, and so is any where the account serves no other.
 func (s *Survey) ContentOf(ctx context.Context, f *queue.Found) (state.Hash, error) {
 	original, err := originalURL(f.URL)
 	if err != nil {
 		return state.Hash{}, err
 	}
 	var sum state.Hash
-	err = s.ask(ctx, func() error {
-		body, err := s.Client.Download(ctx, original)
-		if err != nil {
-			return err
-		}
-		defer body.Close()
-		h := newHashing(body)
-		n, err := io.Copy(io.Discard, &untilDone{ctx: ctx, r: io.LimitReader(h, f.Size+1)})
-		if err != nil {
-			return err
-		}
-		if n != f.Size {
-			return fmt.Errorf("%w: %s has %d bytes, and is listed with %d", errWrongAnswer, f.RemotePath, n, f.Size)
-		}
-		sum = h.sum()
-		return nil
-	})
+	get := func(signed bool) error {
+		return s.ask(ctx, func() error {
+			body, err := s.open(ctx, original, f.RemotePath, signed)
+			if err != nil {
+				return err
+			}
+			defer body.Close()
+			h := newHashing(body)
+			n, err := io.Copy(io.Discard, &untilDone{ctx: ctx, r: io.LimitReader(h, f.Size+1)})
+			if err != nil {
+				return err
+			}
+			if n != f.Size {
+				return fmt.Errorf("%w: %s has %d bytes, and is listed with %d", errWrongAnswer, f.RemotePath, n, f.Size)
+			}
+			sum = h.sum()
+			return nil
+		})
+	}
+	err = get(f.Private)
+	var api *imagekit.Error
+	if !f.Private && errors.As(err, &api) && api.Status == http.StatusUnauthorized {
+		err = get(true)
+	}
 	return sum, err
+}
+
+func (s *Survey) open(ctx context.Context, url, remotePath string, signed bool) (io.ReadCloser, error) {
+	if signed {
+		return s.Client.DownloadSigned(ctx, url, remotePath)
+	}
+	return s.Client.Download(ctx, url)
 }
 
 func originalURL(raw string) (string, error) {
@@ -164,16 +180,29 @@ func originalURL(raw string) (string, error) {
 	return u.String(), nil
 }
 
-// LocalContent hashes a file of a root. A file of another size than the given is
-// one that changed: an error.
-func (r *Root) LocalContent(ctx context.Context, local string, size int64) (state.Hash, error) {
+// LocalContent hashes a file of a root. seenAt is since when the file is as it is, by
+// [state.Uptime], as far as somebody has watched it; else 0. The stat that is returned
+// belongs to exactly the content that was read, and no later write can leave it: the file
+// stands still for as long as its time stamps are coarse, and is looked at before and
+// after. A file that changes meanwhile is an error.
+func (r *Root) LocalContent(ctx context.Context, mounts *state.Mounts, local string, seenAt time.Duration) (state.Stat, state.Hash, error) {
 	file, st, err := open(r, &queue.Job{Path: local})
 	if err != nil {
-		return state.Hash{}, err
+		return state.Stat{}, state.Hash{}, err
 	}
 	defer file.Close()
-	if st.Size != size {
-		return state.Hash{}, errChanged
+	trust, err := mounts.Of(int(file.Fd()))
+	if err != nil {
+		return state.Stat{}, state.Hash{}, err
 	}
-	return contentOf(ctx, file, st)
+	st.Mount = trust.Mount
+	if seenAt <= 0 || seenAt > state.Uptime() {
+		seenAt = st.SeenSince(time.Now())
+	}
+	pause(ctx, seenAt+st.Grain()-state.Uptime())
+	sum, err := contentOf(ctx, file, st)
+	if errors.Is(err, errChanged) {
+		err = errors.New("the file changed while it was read")
+	}
+	return st, sum, err
 }

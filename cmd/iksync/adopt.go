@@ -32,7 +32,7 @@ type adopt struct {
 	result      adopted
 	roots       map[int64]uploader.Root
 	failed      bool                 // some files could not be looked at; they were named
-	differing   map[queue.Place]bool // also those that could not be compared
+	differing   map[queue.Place]bool // also those that could not be read or compared
 }
 
 // adopted is what came of it, in the form of --json.
@@ -46,9 +46,16 @@ type adopted struct {
 	There      []string     `json:"only_in_library_first"`
 	Here       []string     `json:"only_here_first"`
 	Different  []difference `json:"differ_first"`
+	Unreadable int64        `json:"unreadable"` // here
 	Unverified int64        `json:"could_not_be_compared"`
-	APICalls   int64        `json:"api_calls"`
-	State      string       `json:"state"`
+	// Unverifiable are those adopted files that have a pre-transformation: the library has
+	// other bytes than are here.
+	Unverifiable int64 `json:"can_not_be_compared"`
+	// Unproven are the roots' records that were adopted without comparing contents, by
+	// this run and earlier ones.
+	Unproven int64  `json:"unproven"`
+	APICalls int64  `json:"api_calls"`
+	State    string `json:"state"`
 }
 
 // difference is one between here and the library.
@@ -70,11 +77,19 @@ func (a *app) adoptCommand() *cobra.Command {
 		Short: "Record files that are in the library already, without uploading them",
 		Long: `adopt lists the library below the roots' folders and records the fileId of every
 file that is just where the local one would go and has its size. Nothing is
-uploaded, moved or deleted; the next backfill uploads what is left.
+uploaded, moved or deleted; the next backfill uploads what is left. The local
+files are read, so that a later chmod or restored copy sends nothing.
 
 It is also how a lost or damaged state file is made anew: --rebuild keeps what is
-left of it under another name and begins with an empty one. Sizes alone prove little: --verify-bytes downloads each file and compares
-contents. Broken off and started again, it goes on where it was.`,
+left of it under another name and begins with an empty one.
+
+Sizes alone prove little, so the records are unproven: they are no source of a move
+or copy. --verify-bytes downloads each file and compares contents before it is
+recorded; iksync verify --hash does so later. With a pre-transformation
+(transformation.pre) the library has other bytes than the disk: such files are
+adopted by their names alone, and can't be proven.
+
+Broken off and started again, adopt goes on where it was.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return ad.run(cmd.Context(), args) },
 	}
 	fs := cmd.Flags()
@@ -204,6 +219,13 @@ func (a *adopt) adoptAll(ctx context.Context, cfg *config.Config, db *state.DB, 
 			return exit(exitFailed, err)
 		}
 	}
+	unproven, err := q.Unproven(ctx)
+	if err != nil {
+		return exit(exitFailed, err)
+	}
+	for _, id := range rootIDs(roots) {
+		a.result.Unproven += unproven[id]
+	}
 	for item, err := range q.List(ctx, rootIDs(roots), queue.Ready) {
 		if err != nil {
 			return exit(exitFailed, err)
@@ -226,7 +248,7 @@ func (a *adopt) adoptAll(ctx context.Context, cfg *config.Config, db *state.DB, 
 		a.result.OnlyHere++
 		a.name(&a.result.Here, display(item.Path))
 	}
-	if unread || a.result.Unverified > 0 {
+	if unread || a.result.Unreadable > 0 || a.result.Unverified > 0 {
 		a.failed = true
 	}
 	return nil
@@ -238,12 +260,15 @@ func (a *adopt) page(ctx context.Context, s *uploader.Survey, db *state.DB, q *q
 	if err != nil {
 		return err
 	}
-	var take []*queue.Found
+	var take []*queue.Matched
 	for i := range matched {
 		m := &matched[i]
 		switch {
-		case m.Match == queue.Adoptable:
-			take = append(take, m.Found)
+		case m.Match != queue.Unknown && a.roots[m.Place.RootID].Dir == nil: // of a root that is left out
+		case m.Match == queue.Adoptable, m.Match == queue.OtherSize && m.File == 0 && a.prepares(m.Place):
+			if !a.differing[m.Place] {
+				take = append(take, m)
+			}
 		case m.Match == queue.OtherSize && m.File == 0:
 			a.differs(m.Place, difference{
 				RemotePath: m.Found.RemotePath, FileID: m.Found.FileID, Repair: newVersion,
@@ -277,22 +302,30 @@ func (a *adopt) page(ctx context.Context, s *uploader.Survey, db *state.DB, q *q
 			a.result.Known++
 		}
 	}
-	if a.verifyBytes {
-		if take, err = a.compare(ctx, s, matched); err != nil {
-			return err
-		}
+	adoptions, err := a.read(ctx, s, q.Mounts(), take)
+	if err != nil {
+		return err
 	}
-	done, err := q.Adopt(ctx, take)
+	done, err := q.Adopt(ctx, adoptions)
 	if err != nil {
 		return err
 	}
 	for i, ok := range done {
 		if ok {
 			a.result.Adopted++
-			a.result.Bytes += take[i].Size
+			a.result.Bytes += adoptions[i].Stat.Size
+			if a.prepares(adoptions[i].Place) {
+				a.result.Unverifiable++
+			}
 		}
 	}
 	return nil
+}
+
+// prepares reports whether ImageKit stores another content than the file of a place has.
+func (a *adopt) prepares(at queue.Place) bool {
+	params := a.roots[at.RootID].Params(at.Path)
+	return params.Prepares()
 }
 
 // newVersion is how most differences end.
@@ -310,29 +343,37 @@ func (a *adopt) differs(at queue.Place, d difference) {
 	}
 }
 
-// compare downloads what could be adopted, and keeps what has the content of the
-// local file.
-func (a *adopt) compare(ctx context.Context, s *uploader.Survey, matched []queue.Matched) ([]*queue.Found, error) {
+// reading is what became of a file that could be adopted.
+type reading struct {
+	queue.Adoption
+	err       error // the local file can't be read, or changes
+	different bool
+	unclear   error // why the library's file can't be compared
+}
+
+// read reads the files that could be adopted, and with --verify-bytes those of the library.
+// It returns what is adopted, and tells of the others.
+func (a *adopt) read(ctx context.Context, s *uploader.Survey, mounts *state.Mounts, take []*queue.Matched) ([]queue.Adoption, error) {
 	const atOnce = 4
-	same := make([]bool, len(matched))
-	why := make([]error, len(matched))
-	calls := make([]int64, len(matched)) // s counts for one goroutine alone
+	readings := make([]reading, len(take))
+	calls := make([]int64, len(take)) // s counts for one goroutine alone
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
-	for i := range matched {
-		m := &matched[i]
-		if m.Match != queue.Adoptable || a.differing[m.Place] {
-			continue
-		}
+	for i, m := range take {
+		r := &readings[i]
+		r.Adoption = queue.Adoption{Found: m.Found, Place: m.Place}
 		root := a.roots[m.Place.RootID]
 		group.Go(func() error {
-			here, err := root.LocalContent(gctx, m.Place.Path, m.Size)
-			if err == nil {
-				own := uploader.Survey{Client: s.Client}
-				m.Found.Hash, err = own.ContentOf(gctx, m.Found)
-				calls[i] = own.Calls
+			if r.Stat, r.Hash, r.err = root.LocalContent(gctx, mounts, m.Place.Path, m.SeenAt); r.err == nil && !r.Stat.Same(m.Stat) {
+				r.err = errChangedSince
 			}
-			same[i], why[i] = err == nil && here == m.Found.Hash, err
+			if r.err != nil || !a.verifyBytes || a.prepares(m.Place) {
+				return gctx.Err()
+			}
+			own := uploader.Survey{Client: s.Client}
+			there, err := own.ContentOf(gctx, m.Found)
+			calls[i] = own.Calls
+			r.Proven, r.different, r.unclear = err == nil && there == r.Hash, err == nil && there != r.Hash, err
 			var api *imagekit.Error
 			if errors.As(err, &api) && api.Class == imagekit.Offline {
 				return fmt.Errorf("the library's files can't be downloaded: %w", err) // none can
@@ -347,24 +388,31 @@ func (a *adopt) compare(ctx context.Context, s *uploader.Survey, matched []queue
 	if err != nil {
 		return nil, err
 	}
-	var take []*queue.Found
-	for i := range matched {
-		switch m := &matched[i]; {
-		case m.Match != queue.Adoptable || a.differing[m.Place]:
-		case same[i]:
-			take = append(take, m.Found)
-		case why[i] != nil:
+	var adoptions []queue.Adoption
+	for i := range readings {
+		r := &readings[i]
+		switch {
+		case r.err != nil:
+			a.result.Unreadable++
+			a.differing[r.Place] = true
+			fmt.Fprintf(a.err, "iksync: %s is not adopted: %v\n", display(r.Place.Path), r.err)
+		case r.unclear != nil:
 			a.result.Unverified++
-			a.differing[m.Place] = true
-			fmt.Fprintf(a.err, "iksync: %s could not be compared: %v\n", display(m.Place.Path), why[i])
-		default:
-			a.differs(m.Place, difference{
-				RemotePath: m.Found.RemotePath, FileID: m.Found.FileID, Detail: "the same size, and another content", Repair: newVersion,
+			a.differing[r.Place] = true
+			fmt.Fprintf(a.err, "iksync: %s could not be compared: %v\n", display(r.Place.Path), r.unclear)
+		case r.different:
+			a.differs(r.Place, difference{
+				RemotePath: r.Found.RemotePath, FileID: r.Found.FileID, Detail: "the same size, and another content", Repair: newVersion,
 			})
+		default:
+			adoptions = append(adoptions, r.Adoption)
 		}
 	}
-	return take, nil
+	return adoptions, nil
 }
+
+// errChangedSince says that a file is not as the scan saw it.
+var errChangedSince = errors.New("the file changed since it was scanned; run adopt again")
 
 func (a *adopt) name(list *[]string, path string) {
 	if a.all || len(*list) < maxListed {
@@ -400,7 +448,10 @@ func (a *adopt) report() error {
 	line("differ", r.Differ, "not adopted", different)
 	line("only here", r.OnlyHere, "the next backfill uploads them", r.Here)
 	line("only there", r.OnlyThere, "nothing is done about them", r.There)
+	line("unreadable", r.Unreadable, "not adopted: these files can't be read here, or change", nil)
 	line("unclear", r.Unverified, "could not be compared, so not adopted: the next backfill uploads new versions", nil)
+	line("by name", r.Unverifiable, "adopted, can't be compared: with transformation.pre the library has other bytes", nil)
+	line("unproven", r.Unproven, "of the records: adopted without comparing contents; iksync verify --hash compares them", nil)
 	_, err := fmt.Fprintf(a.out, "State file: %s\n", r.State)
 	return err
 }

@@ -40,7 +40,8 @@ reads, also while another iksync is at work.
 A path that is not UTF-8 is given as its bytes in CSV; in JSON lines as
 local_path_base64 beside a readable form. Times are RFC 3339 in UTC; hash is
 xxh3-128. JSON lines hold ImageKit's whole answer as response. gone says why a file is
-not at its place any more. Files that were not sent because another has their
+not at its place any more; proven is false where the asset may have another content
+(iksync verify --hash compares it). Files that were not sent because another has their
 content (duplicates: skip) come last, with that one's fileId.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.export(cmd.Context(), f) },
@@ -121,7 +122,7 @@ func (a *app) exportState(f exportFlags) (string, error) {
 func csvWriter(out *bufio.Writer) (func(state.Root, *state.File) error, func() error) {
 	w := csv.NewWriter(out)
 	header := []string{"root", "local_path", "remote_path", "file_id", "version_id", "name", "url", "thumbnail_url", "size", "hash",
-		"width", "height", "file_type", "modified_at", "uploaded_at", "checked_at", "gone"}
+		"width", "height", "file_type", "modified_at", "uploaded_at", "checked_at", "gone", "proven"}
 	begun := false
 	begin := func() error {
 		if begun {
@@ -136,7 +137,7 @@ func csvWriter(out *bufio.Writer) (func(state.Root, *state.File) error, func() e
 		}
 		return w.Write([]string{r.Path, f.Path, f.RemotePath, f.FileID, f.VersionID, f.Name, f.URL, f.ThumbnailURL,
 			strconv.FormatInt(f.Stat.Size, 10), hashWord(f.Hash), number(f.Width), number(f.Height), f.FileType,
-			modified(f), timestamp(f.UploadedAt), timestamp(f.CheckedAt), goneWord(f)})
+			modified(f), timestamp(f.UploadedAt), timestamp(f.CheckedAt), goneWord(f), strconv.FormatBool(f.Proven())})
 	}
 	return write, func() error {
 		if err := begin(); err != nil {
@@ -201,6 +202,7 @@ type exported struct {
 	UploadedAt      string          `json:"uploaded_at"`
 	CheckedAt       string          `json:"checked_at"`
 	Gone            string          `json:"gone,omitempty"`
+	Proven          bool            `json:"proven"` // the asset is known to have the file's content
 	Response        json.RawMessage `json:"response"`
 }
 
@@ -220,6 +222,7 @@ func exportedOf(r state.Root, f *state.File) exported {
 		URL: f.URL, ThumbnailURL: f.ThumbnailURL, Size: f.Stat.Size, Hash: hashWord(f.Hash), Width: f.Width, Height: f.Height,
 		FileType: f.FileType, ModifiedAt: modified(f), UploadedAt: timestamp(f.UploadedAt), CheckedAt: timestamp(f.CheckedAt),
 		Gone:     goneWord(f),
+		Proven:   f.Proven(),
 		Response: f.Response,
 	}
 	if !utf8.ValidString(f.Path) {
