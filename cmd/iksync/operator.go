@@ -252,6 +252,10 @@ func (o *operator) look(ctx context.Context) (*control.Status, error) {
 	if err != nil {
 		return nil, err
 	}
+	unproven, err := q.Unproven(ctx)
+	if err != nil {
+		return nil, err
+	}
 	s := &control.Status{Running: true, Version: version, PID: os.Getpid(), Started: o.started, At: time.Now(), StateFile: o.d.db.Path(), StateFileBytes: stateBytes(o.d.db.Path()),
 		Roots: []control.RootStatus{}, Transfers: []control.Transfer{}, Recent: []control.Upload{}}
 	if s.Unresolved, err = unresolvedChanges(ctx, q); err != nil {
@@ -270,6 +274,7 @@ func (o *operator) look(ctx context.Context) (*control.Status, error) {
 		if err != nil {
 			return nil, err
 		}
+		r.Unproven = unproven[r.ID]
 		if r.State != control.Paused {
 			todo, todoBytes = todo+r.Backlog, todoBytes+r.BacklogBytes
 		}
@@ -427,6 +432,10 @@ func offline(ctx context.Context, db *state.DB, q *queue.Queue) (*control.Status
 	if err != nil {
 		return nil, err
 	}
+	unproven, err := q.Unproven(ctx)
+	if err != nil {
+		return nil, err
+	}
 	pauses, err := q.Pauses(ctx)
 	if err != nil {
 		return nil, err
@@ -439,6 +448,7 @@ func offline(ctx context.Context, db *state.DB, q *queue.Queue) (*control.Status
 		if c, ok := classes[root.ID]; ok {
 			r.Failing, r.Held, r.Again = c.Failing, c.Held, c.Again
 		}
+		r.Unproven = unproven[root.ID]
 		standing, err := q.Standing(ctx, root.ID)
 		if err != nil {
 			return nil, err

@@ -174,6 +174,9 @@ func printStatus(w io.Writer, s *control.Status) error {
 		if r.Gone > 0 {
 			line("gone", "%s not there, or not wanted, any more; the copies are in the library still", humanize.Comma(r.Gone))
 		}
+		if r.Unproven > 0 {
+			line("unproven", "%s adopted without comparing contents (iksync verify --hash)", humanize.Comma(r.Unproven))
+		}
 		if due := r.Removals - r.HeldBack; due > 0 {
 			line("removals", "%s of them to be removed when delete_after is over (iksync undo lists them)", humanize.Comma(due))
 		}

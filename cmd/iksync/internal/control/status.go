@@ -69,6 +69,9 @@ type RootStatus struct {
 	Held    map[string]int64 `json:"held"`
 	Skipped map[string]int64 `json:"skipped"` // by the last scan, by rule
 	Gone    int64            `json:"gone"`    // not there, or not wanted, any more: the copies are in the library still
+	// Unproven are records that were adopted without comparing contents: their assets may
+	// have others.
+	Unproven int64 `json:"unproven"`
 	// Of the gone ones how many copies the policies remove, at once or when their grace is
 	// over, and how many of these a brake holds back, and why. Without a daemon, which knows
 	// the policies, it is not known how many are to be removed.

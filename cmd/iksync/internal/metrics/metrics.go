@@ -80,6 +80,7 @@ func describe() map[string]metric {
 	gauge("iksync_failing_files", "Files that fail, or were given up, by the class of the failure.", "root", "class")
 	gauge("iksync_held_files", "Files that can't be uploaded as they are, or are left out, by why.", "root", "class")
 	gauge("iksync_gone_files", "Files that are not there any more while their copies are in the library.", "root")
+	gauge("iksync_unproven_files", "Files that were adopted without comparing contents.", "root")
 	gauge("iksync_removals_braked", "1 when removals wait for iksync approve.", "root")
 	gauge("iksync_directories", "Directories of the root, as of the last scan.", "root")
 	gauge("iksync_watched_directories", "Directories that are watched.", "root")
@@ -177,6 +178,7 @@ func putRoot(put func(string, float64, ...string), r *control.RootStatus) {
 		put("iksync_held_files", float64(n), r.Path, class)
 	}
 	put("iksync_gone_files", float64(r.Gone), r.Path)
+	put("iksync_unproven_files", float64(r.Unproven), r.Path)
 	put("iksync_removals_braked", one(r.Braked != ""), r.Path)
 	put("iksync_directories", float64(r.Watch.Directories), r.Path)
 	put("iksync_watched_directories", float64(r.Watch.Watched), r.Path)

@@ -207,6 +207,7 @@ function updateRoot(li, r, now) {
     ["Not taken", sum(r.skipped) ? number(sum(r.skipped)) : ""],
     ["Held", sum(r.held) ? number(sum(r.held)) : ""],
     ["Gone, or not wanted any more", r.gone ? number(r.gone) : ""],
+    ["Adopted, contents not compared", r.unproven ? number(r.unproven) : ""],
     ["To be removed", r.removals ? number(r.removals) : ""],
     ["Held back of these", r.removals_held_back ? number(r.removals_held_back) : ""],
     ["Watched", covered],
