@@ -16,7 +16,7 @@ func (o *operator) actions() control.Actions {
 		Undo: q.Undo, Approve: q.Approve, Retry: q.Retry,
 		Pause: q.Pause, Resume: q.Resume,
 		Relocate: o.relocate,
-		Ignore:   o.ignore, Rescan: o.rescan, Backfill: o.backfill,
+		Ignore:   o.ignore, Rescan: o.rescan, Backfill: o.backfill, Prove: q.Prove,
 		Status: o.status, Story: o.story, Page: o.pageLink,
 	}
 }

@@ -217,7 +217,7 @@ func (b *backfill) configure(args []string) (*config.Config, error) {
 // describing names a flag that was given and that describes the root in place of
 // a configuration; "" when there is none.
 func (b *backfill) describing() string {
-	either := []string{"config", "state", "json", "no-progress", "workers", "emulator", "emulator-dir", "serve", "log-level", "remote", "all", "verify-bytes", "sample", "repair", "rebuild", "new-root"}
+	either := []string{"config", "state", "json", "no-progress", "workers", "emulator", "emulator-dir", "serve", "log-level", "remote", "all", "verify-bytes", "sample", "repair", "hash", "rebuild", "new-root"}
 	var name string
 	b.params.flags.Visit(func(f *pflag.Flag) {
 		if !slices.Contains(either, f.Name) {

@@ -27,6 +27,8 @@ const (
 	diffMoved    = "moved_in_library"   // somebody moved or renamed the asset
 	diffReplaced = "other_file"         // another asset is at the path
 	diffSize     = "other_size"         // the library has another content
+	diffContent  = "other_content"      // the same by its bytes, of the same size
+	diffUnclear  = "not_compared"       // contents could not be compared
 )
 
 // verification is one run of the command.
@@ -35,9 +37,11 @@ type verification struct {
 	sample  int
 	all     bool
 	repair  bool
+	hash    bool
 	roots   map[int64]*config.Root
 	report  verified
 	repairs []repair
+	hashes  *hashCheck
 }
 
 // verified is what came of it, in the form of --json.
@@ -51,7 +55,16 @@ type verified struct {
 	There     []string         `json:"only_in_library_first"`
 	Kept      int64            `json:"kept"` // copies of files that are gone
 	Braked    []string         `json:"braked,omitempty"`
-	APICalls  int64            `json:"api_calls"`
+	Compared  int64            `json:"contents_compared"`
+	// Proven are unproven records whose assets were found to have the content of their
+	// files, and that are recorded as such; Unproven those that are left.
+	Proven   int64 `json:"proven"`
+	Unproven int64 `json:"unproven"`
+	// Unverifiable are files with a pre-transformation: the library has other bytes.
+	Unverifiable int64 `json:"can_not_be_compared"`
+	// NotRecorded is why proofs could not be recorded.
+	NotRecorded string `json:"not_recorded,omitempty"`
+	APICalls    int64  `json:"api_calls"`
 }
 
 // repair mends one difference in the state file.
@@ -60,6 +73,7 @@ type repair struct {
 	file   int64
 	fileID string
 	at     *queue.Location
+	same   bool // the asset at the place has the content that is recorded
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -72,11 +86,21 @@ func (a *app) verifyCommand() *cobra.Command {
 every file by its listings, or with --sample N some records by asking for each. It
 prints each difference and what mends it. Exit code 0: in step; 1: there are differences.
 
+--hash downloads files and compares their contents with the recorded hashes: of records
+that are unproven (adopted without comparing), and of assets in another version than
+was recorded. With --all it is every record, with --sample every one of the sample. What is equal
+is recorded as proven, also by a running daemon, so that verify goes on there when it is
+broken off. What differs is other_content. A file with a pre-transformation can't be
+compared.
+
 --repair mends them: records follow assets that were moved in the dashboard, what is
 missing or has another content is uploaded again, and the backfill that is due is
 done. Nothing in the library is deleted by it, but for what the roots' policies say.
 
-Without --repair it only reads, also beside a running daemon, and needs no write
+An asset that has another fileId, or was moved and changed, is downloaded then: without
+the recorded content it gets a new version.
+
+Without --repair and --hash it only reads, also beside a running daemon, and needs no write
 access to the library.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return v.run(cmd.Context(), args) },
 	}
@@ -86,6 +110,7 @@ access to the library.`,
 	fs.StringVar(&v.stateFile, "state", "", "state `file` (default: the configuration's, else $XDG_STATE_HOME/iksync/iksync.db)")
 	fs.IntVar(&v.sample, "sample", 0, "check `N` records of each root, any, instead of all")
 	fs.BoolVar(&v.all, "all", false, fmt.Sprintf("check all records (the default), and name every difference, not the first %d", maxListed))
+	fs.BoolVar(&v.hash, "hash", false, "download what is not proven, and compare contents")
 	fs.BoolVar(&v.repair, "repair", false, "mend the differences")
 	fs.BoolVar(&v.json, "json", false, "print the result as JSON")
 	v.rootFlags(fs, "")
@@ -110,6 +135,7 @@ func (v *verification) run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer client.Close()
+	v.hashes = newHashCheck(v, client, path)
 	err = onCopy(ctx, cfg, path, false, func(db *state.DB, q *queue.Queue, opened *openedRoots) error {
 		if err := opened.refuse(); err != nil {
 			return err
@@ -117,8 +143,13 @@ func (v *verification) run(ctx context.Context, args []string) (err error) {
 		roots := opened.roots
 		return v.compare(ctx, cfg, db, q, roots, client)
 	})
+	v.hashes.record(context.WithoutCancel(ctx))
+	v.report.Unproven -= v.report.Proven
 	if err != nil {
 		if ctx.Err() != nil {
+			if v.report.Proven > 0 {
+				fmt.Fprintf(v.err, "iksync: interrupted; %s proven, and verify --hash goes on there\n", quantity(v.report.Proven, "record was", "records were"))
+			}
 			return exit(exitInterrupted, nil)
 		}
 		if keyRefused(err) {
@@ -129,6 +160,9 @@ func (v *verification) run(ctx context.Context, args []string) (err error) {
 	v.report.InStep = len(v.report.Differ) == 0
 	if err := v.print(); err != nil {
 		return err
+	}
+	if v.report.NotRecorded != "" && (v.report.InStep || !v.repair) {
+		return exit(exitFailed, nil)
 	}
 	if v.report.InStep {
 		return nil
@@ -143,12 +177,20 @@ func (v *verification) run(ctx context.Context, args []string) (err error) {
 func (v *verification) compare(ctx context.Context, cfg *config.Config, db *state.DB, q *queue.Queue, roots []openRoot, client *imagekit.Client) error {
 	for i := range roots {
 		v.roots[roots[i].state.ID] = roots[i].config
+		v.hashes.roots[roots[i].state.ID] = roots[i].uploadRoot(cfg.Limits)
 		if err := q.EndSurvey(ctx, roots[i].state.ID); err != nil { // of the original
 			return err
 		}
 		if err := v.library(ctx, db, q, client, &roots[i]); err != nil {
 			return err
 		}
+	}
+	unproven, err := q.Unproven(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range roots {
+		v.report.Unproven += unproven[roots[i].state.ID]
 	}
 	// The disk comes last: what it plans changes the copy.
 	if err := v.disk(ctx, cfg, db, q, roots); err != nil {
@@ -161,6 +203,14 @@ func (v *verification) compare(ctx context.Context, cfg *config.Config, db *stat
 func (v *verification) library(ctx context.Context, db *state.DB, q *queue.Queue, client *imagekit.Client, root *openRoot) error {
 	s := &uploader.Survey{Client: client, Queue: q, RootID: root.state.ID, Folder: root.config.Folder, Skip: root.config.Removal.TrashFolder}
 	defer func() { v.report.APICalls += s.Calls }()
+	v.hashes.mounts = q.Mounts()
+	if err := v.records(ctx, db, q, s, root); err != nil {
+		return err
+	}
+	return v.hashes.compare(ctx, s)
+}
+
+func (v *verification) records(ctx context.Context, db *state.DB, q *queue.Queue, s *uploader.Survey, root *openRoot) error {
 	if v.sample > 0 {
 		for f, err := range q.Sample(ctx, root.state.ID, v.sample) {
 			if err == nil {
@@ -172,7 +222,7 @@ func (v *verification) library(ctx context.Context, db *state.DB, q *queue.Queue
 		}
 		return nil
 	}
-	if err := s.Run(ctx, func(found []queue.Found) error { return v.page(ctx, db, q, found) }); err != nil {
+	if err := s.Run(ctx, func(found []queue.Found) error { return v.page(ctx, db, q, s, found) }); err != nil {
 		return err
 	}
 	// What no listing has shown is asked for by itself: no listing is a proof.
@@ -188,7 +238,7 @@ func (v *verification) library(ctx context.Context, db *state.DB, q *queue.Queue
 }
 
 // page compares a page of listed files with their records.
-func (v *verification) page(ctx context.Context, db *state.DB, q *queue.Queue, found []queue.Found) error {
+func (v *verification) page(ctx context.Context, db *state.DB, q *queue.Queue, s *uploader.Survey, found []queue.Found) error {
 	matched, err := q.MatchAll(ctx, found)
 	if err != nil {
 		return err
@@ -210,10 +260,27 @@ func (v *verification) page(ctx context.Context, db *state.DB, q *queue.Queue, f
 			continue
 		}
 		v.report.Checked++
+		if v.roots[m.Place.RootID] == nil {
+			continue // of a root that is left out
+		}
 		d := difference{Root: v.roots[m.Place.RootID].Path, Path: display(m.Place.Path), RemotePath: m.Found.RemotePath, FileID: m.Found.FileID}
 		switch m.Match {
-		case queue.OtherFileID:
-			v.replaced(d, m.File, &m.Found.Location)
+		case queue.Recorded, queue.OtherFileID:
+			if m.Match == queue.Recorded && !v.hash {
+				continue
+			}
+			f, err := db.FileByID(ctx, m.File)
+			if err != nil || f == nil {
+				return err
+			}
+			if m.Match == queue.OtherFileID {
+				err = v.replaced(ctx, s, d, f, m.Found)
+			} else {
+				err = v.hashes.check(ctx, s, d, f, m.Found)
+			}
+			if err != nil {
+				return err
+			}
 		case queue.OtherSize:
 			v.otherSize(d, m.File, m.Size, m.Found.Size, m.Found.FileID)
 		}
@@ -238,17 +305,37 @@ func (v *verification) ask(ctx context.Context, s *uploader.Survey, f *state.Fil
 		d.Kind, d.Detail, d.Repair = diffMissing, "the library has no file of that fileId", "it is uploaded again"
 		v.add(d, repair{kind: diffMissing, file: f.ID, fileID: f.FileID})
 	case found.RemotePath != f.RemotePath:
-		d.Kind, d.Detail, d.Repair = diffMoved, "it is at "+found.RemotePath+" in the library", "its record follows it"
-		v.add(d, repair{kind: diffMoved, file: f.ID, fileID: f.FileID, at: &found.Location})
-	case found.Size != f.Stat.Size:
-		v.otherSize(d, f.ID, f.Stat.Size, found.Size, f.FileID)
+		return v.moved(ctx, s, d, f, found)
+	case found.Size != f.LibrarySize():
+		v.otherSize(d, f.ID, f.LibrarySize(), found.Size, f.FileID)
+	case v.hash:
+		return v.hashes.check(ctx, s, d, f, found)
 	}
 	return nil
 }
 
-func (v *verification) replaced(d difference, file int64, at *queue.Location) {
-	d.Kind, d.Detail, d.Repair = diffReplaced, "another file of the same size is at its path", "its record takes the fileId"
-	v.add(d, repair{kind: diffReplaced, file: file, at: at})
+func (v *verification) moved(ctx context.Context, s *uploader.Survey, d difference, f *state.File, found *queue.Found) (err error) {
+	r := repair{kind: diffMoved, file: f.ID, fileID: f.FileID, at: &found.Location, same: found.VersionID == f.VersionID}
+	d.Kind, d.Detail, d.Repair = diffMoved, "it is at "+found.RemotePath+" in the library", "its record follows it"
+	if !r.same {
+		d.Repair = "its record follows it, and it is uploaded as a new version if its content is another"
+		if r.same, err = v.hashes.sameContent(ctx, s, f, found); err != nil {
+			return err
+		}
+	}
+	v.add(d, r)
+	return nil
+}
+
+func (v *verification) replaced(ctx context.Context, s *uploader.Survey, d difference, f *state.File, found *queue.Found) error {
+	same, err := v.hashes.sameContent(ctx, s, f, found)
+	if err != nil {
+		return err
+	}
+	d.Kind, d.Detail = diffReplaced, "another file of the same size is at its path"
+	d.Repair = "its record takes the fileId if the content is the same; otherwise it is uploaded as a new version"
+	v.add(d, repair{kind: diffReplaced, file: f.ID, fileID: f.FileID, at: &found.Location, same: same})
+	return nil
 }
 
 func (v *verification) otherSize(d difference, file, here, there int64, fileID string) {
@@ -355,6 +442,18 @@ func (v *verification) print() error {
 	if rest := sum(r.Differ) - int64(len(r.First)); rest > 0 {
 		fmt.Fprintf(v.out, "      and %s more (--all)\n", humanize.Comma(rest))
 	}
+	if v.hash {
+		fmt.Fprintf(v.out, "  contents: %s compared, %s proven\n", files(r.Compared), quantity(r.Proven, "record"))
+	}
+	if r.Unverifiable > 0 {
+		fmt.Fprintf(v.out, "  %s with a pre-transformation: the library has other bytes, which can't be compared\n", files(r.Unverifiable))
+	}
+	if r.Unproven > 0 {
+		fmt.Fprintf(v.out, "  %s adopted without comparing contents (iksync verify --hash)\n", quantity(r.Unproven, "record was", "records were"))
+	}
+	if r.NotRecorded != "" {
+		fmt.Fprintf(v.out, "  what was proven could not be recorded: %s\n", r.NotRecorded)
+	}
 	if r.Kept > 0 {
 		fmt.Fprintf(v.out, "  %s gone or left out here; their copies are in the library\n", files(r.Kept))
 	}
@@ -400,12 +499,23 @@ func (v *verification) mendRecords(ctx context.Context, path string) error {
 		switch r.kind {
 		case diffMissing:
 			err = q.LostAsset(ctx, r.file, r.fileID)
-		case diffMoved, diffReplaced:
+		case diffMoved:
+			err = q.Locate(ctx, r.file, r.at)
+			if errors.Is(err, state.ErrRemoteTaken) {
+				err = q.LostAsset(ctx, r.file, r.fileID)
+			} else if err == nil && !r.same {
+				err = q.Suspect(ctx, r.file, r.fileID)
+			}
+		case diffReplaced:
+			if !r.same {
+				err = q.Suspect(ctx, r.file, r.fileID)
+				break
+			}
 			err = q.Locate(ctx, r.file, r.at)
 			if errors.Is(err, state.ErrRemoteTaken) {
 				err = q.LostAsset(ctx, r.file, r.fileID)
 			}
-		case diffSize:
+		case diffSize, diffContent:
 			err = q.Suspect(ctx, r.file, r.fileID)
 		}
 		if err != nil {

@@ -55,6 +55,8 @@ type Actions struct {
 	// Relocate records that a root is at another path, or what it is asked for besides, and
 	// returns what was done.
 	Relocate func(context.Context, Relocation) (string, error)
+	// Prove notes which assets were compared with their files; see [queue.Queue.Prove].
+	Prove func(context.Context, []queue.Proof) (int64, error)
 	// Status tells how iksync stands.
 	Status func(context.Context) (*Status, error)
 	// Page returns the link that opens the web page.
@@ -111,6 +113,7 @@ func Listen(statePath string, a Actions, others map[string]http.Handler) (*Serve
 	})
 	handle(mux, "POST /relocate", a.Relocate)
 	handle(mux, "POST /backfill", a.Backfill)
+	handle(mux, "POST /prove", a.Prove)
 	handle(mux, "POST /status", func(ctx context.Context, _ struct{}) (*Status, error) { return a.Status(ctx) })
 	handle(mux, "POST /page", func(ctx context.Context, _ struct{}) (string, error) { return a.Page(ctx) })
 	handle(mux, "POST /story", func(ctx context.Context, at place) (*Story, error) {
@@ -267,6 +270,15 @@ func (c *Client) Backfill(ctx context.Context, roots []int64) (marks map[int64]i
 func (c *Client) Relocate(ctx context.Context, r Relocation) (done string, err error) {
 	err = c.ask(ctx, "/relocate", r, &done)
 	return done, err
+}
+
+// MaxProofs is how many proofs one call of [Client.Prove] takes.
+const MaxProofs = 1000
+
+// Prove asks for [Actions.Prove].
+func (c *Client) Prove(ctx context.Context, proofs []queue.Proof) (n int64, err error) {
+	err = c.ask(ctx, "/prove", proofs, &n)
+	return n, err
 }
 
 // Status asks for [Actions.Status].
