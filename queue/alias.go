@@ -49,10 +49,10 @@ const isSource = `f.unproven = 0 AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.ro
 // removes the job. Should that asset get another content, the file is uploaded.
 func (q *Queue) Alias(job *Job, st state.Stat, of *state.File, done func(error)) {
 	q.db.WriteLater(state.Durable, func(tx *state.Tx) error {
-		n, err := tx.ExecRows(`INSERT INTO aliases (root_id, path, of, size, mtime_ns, ctime_ns, dev, ino, hash, remote_path, mount)
-			SELECT ?1, ?2, id, ?4, ?5, ?6, ?7, ?8, hash, ?9, ?11 FROM files f WHERE id = ?3 AND hash = ?10 AND `+isSource+`
-			ON CONFLICT (root_id, path) DO UPDATE SET of = ?3, size = ?4, mtime_ns = ?5, ctime_ns = ?6, dev = ?7, ino = ?8, hash = excluded.hash, remote_path = ?9, mount = ?11`,
-			job.RootID, []byte(job.Path), of.ID, st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), job.RemotePath, of.Hash[:], st.Mount)
+		n, err := tx.ExecRows(`INSERT INTO aliases (root_id, path, of, size, mtime_ns, ctime_ns, dev, ino, hash, remote_path, mount, remote_key)
+			SELECT ?1, ?2, id, ?4, ?5, ?6, ?7, ?8, hash, ?9, ?11, ?12 FROM files f WHERE id = ?3 AND hash = ?10 AND `+isSource+`
+			ON CONFLICT (root_id, path) DO UPDATE SET of = ?3, size = ?4, mtime_ns = ?5, ctime_ns = ?6, dev = ?7, ino = ?8, hash = excluded.hash, remote_path = ?9, mount = ?11, remote_key = ?12`,
+			job.RootID, []byte(job.Path), of.ID, st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), job.RemotePath, of.Hash[:], st.Mount, keyOf(job.RemotePath))
 		if err != nil {
 			return fmt.Errorf("record that %q is the same as %q: %w", job.Path, of.Path, err)
 		}
@@ -74,8 +74,8 @@ func (q *Queue) dealias(tx *state.Tx, f *state.File) error {
 	}
 	now := q.now().UnixMilli()
 	n, err := tx.ExecRows(`INSERT OR IGNORE INTO jobs (root_id, path, gen, state, leased, priority, not_before, attempts,
-			size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at, mount)
-		SELECT a.root_id, a.path, 1, 0, 0, 0, 0, 0, a.size, a.mtime_ns, a.ctime_ns, a.dev, a.ino, a.remote_path, '', '', '', ?4, ?4, a.mount
+			size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at, mount, remote_key)
+		SELECT a.root_id, a.path, 1, 0, 0, 0, 0, 0, a.size, a.mtime_ns, a.ctime_ns, a.dev, a.ino, a.remote_path, '', '', '', ?4, ?4, a.mount, a.remote_key
 		FROM aliases a JOIN files f ON f.id = a.of WHERE f.root_id = ?1 AND f.path = ?2 AND a.hash <> ?3`, f.RootID, []byte(f.Path), f.Hash[:], now)
 	if err != nil {
 		return fmt.Errorf("queue the files that were the same as %q: %w", f.Path, err)

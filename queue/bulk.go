@@ -21,17 +21,21 @@ var (
 	// knownOf gives those changes that are not of that kind. With records, a file of
 	// that size and time may be one that was moved.
 	knownOf = bulkTexts(func(n int) string {
-		return `WITH c (i, root_id, path, remote, mtime_ns, size) AS (VALUES ` + rowsOf(n, 6) + `)
+		return `WITH c (i, root_id, path, remote, key, mtime_ns, size) AS (VALUES ` + rowsOf(n, 7) + `)
 SELECT i FROM c WHERE EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = c.root_id AND j.path = c.path)
 	OR EXISTS (SELECT 1 FROM jobs j WHERE j.remote_path = c.remote)
+	OR EXISTS (SELECT 1 FROM jobs j WHERE j.remote_key = coalesce(c.key, c.remote))
+	OR c.key IS NOT NULL AND EXISTS (SELECT 1 FROM jobs j WHERE j.remote_path = c.key)
 	OR EXISTS (SELECT 1 FROM files f WHERE f.root_id = c.root_id AND f.path = c.path)
 	OR EXISTS (SELECT 1 FROM files f WHERE f.remote_path = c.remote)
+	OR EXISTS (SELECT 1 FROM files f WHERE f.remote_key = coalesce(c.key, c.remote))
+	OR c.key IS NOT NULL AND EXISTS (SELECT 1 FROM files f WHERE f.remote_path = c.key)
 	OR EXISTS (SELECT 1 FROM files f WHERE f.mtime_ns = c.mtime_ns AND f.size = c.size)`
 	})
 	insertNew = bulkTexts(func(n int) string {
-		return `INSERT INTO jobs (root_id, path, priority, size, mtime_ns, ctime_ns, dev, ino, remote_path, created_at, updated_at, mount, seen_at,
+		return `INSERT INTO jobs (root_id, path, priority, size, mtime_ns, ctime_ns, dev, ino, remote_path, created_at, updated_at, mount, seen_at, remote_key,
 	gen, state, leased, not_before, attempts, class, reason, request_id)
-SELECT *, 1, 0, 0, 0, 0, '', '', '' FROM (VALUES ` + rowsOf(n, 13) + `)`
+SELECT *, 1, 0, 0, 0, 0, '', '', '' FROM (VALUES ` + rowsOf(n, 14) + `)`
 	})
 )
 
@@ -54,11 +58,11 @@ func rowsOf(rows, columns int) string {
 func insertJobs(tx *state.Tx, changes []Change, now int64, result *Enqueued) error {
 	for _, n := range inserts {
 		for ; len(changes) >= n; changes = changes[n:] {
-			args := make([]any, 0, 13*n)
+			args := make([]any, 0, 14*n)
 			for i := range changes[:n] {
 				c := &changes[i]
 				args = append(args, c.RootID, []byte(c.Path), c.Priority, c.Stat.Size, c.Stat.MtimeNs, c.Stat.CtimeNs,
-					int64(c.Stat.Dev), int64(c.Stat.Ino), c.Remote, now, now, c.Stat.Mount, c.SeenAt.Milliseconds())
+					int64(c.Stat.Dev), int64(c.Stat.Ino), c.Remote, now, now, c.Stat.Mount, c.SeenAt.Milliseconds(), c.storedKey())
 				result.Queued++
 				result.Bytes += c.Stat.Size
 			}
@@ -73,14 +77,14 @@ func insertJobs(tx *state.Tx, changes []Change, now int64, result *Enqueued) err
 // knownAmong tells which changes, bulk at most, are not of paths of which nothing is
 // known, or want what one before them wants.
 func (q *Queue) knownAmong(tx *state.Tx, changes []Change) (known [bulk]bool, err error) {
-	args := make([]any, 0, 6*len(changes))
-	remotes := make(map[string]bool, len(changes))
+	args := make([]any, 0, 7*len(changes))
+	keys := make(map[string]bool, len(changes))
 	paths := make(map[Place]bool, len(changes))
 	for i := range changes {
 		c := &changes[i]
 		at := Place{c.RootID, c.Path}
-		known[i] = remotes[c.Remote] || paths[at] || c.Hold != "" || q.ignoring.Load()
-		remotes[c.Remote], paths[at] = true, true
+		known[i] = keys[c.reserved()] || paths[at] || c.Hold != "" || q.ignoring.Load()
+		keys[c.reserved()], paths[at] = true, true
 	}
 	for at := 0; at < len(changes); {
 		n := 1
@@ -92,7 +96,7 @@ func (q *Queue) knownAmong(tx *state.Tx, changes []Change) (known [bulk]bool, er
 		args = args[:0]
 		for i := at; i < at+n; i++ {
 			c := &changes[i]
-			args = append(args, i, c.RootID, []byte(c.Path), c.Remote, c.Stat.MtimeNs, c.Stat.Size)
+			args = append(args, i, c.RootID, []byte(c.Path), c.Remote, c.storedKey(), c.Stat.MtimeNs, c.Stat.Size)
 		}
 		if err := indexes(tx, knownOf[n], args, known[:]); err != nil {
 			return known, fmt.Errorf("look for what is known of %q and others: %w", changes[at].Path, err)

@@ -14,6 +14,7 @@ import (
 
 	"iksync/state"
 	"iksync/state/failpoint"
+	"iksync/uploader/imagekit/names"
 )
 
 // BigFile is from which size on (bytes) a job counts as one of a big file.
@@ -31,30 +32,41 @@ func (q *Queue) Claim(ctx context.Context, roots []int64, n int, lease time.Dura
 // the backlog while there is one, so that new files can't starve it, and at most
 // big of them are of big files.
 func (q *Queue) ClaimMixed(ctx context.Context, roots []int64, n, big int, lease time.Duration) (jobs []Job, next time.Time, err error) {
-	return q.claim(ctx, roots, n, lease, func(tx *state.Tx, roots string, now time.Time) ([]Job, error) {
-		return mixed(tx, roots, n, big, now)
-	})
+	return q.claim(ctx, roots, n, lease, func(t taking) ([]Job, error) {
+		t.big = big
+		return t.mixed(n)
+	}, fresh, backlog)
 }
 
 // ClaimFresh is ClaimMixed for new files alone, those of a priority above 0.
 func (q *Queue) ClaimFresh(ctx context.Context, roots []int64, n, big int, lease time.Duration) (jobs []Job, err error) {
-	jobs, _, err = q.claim(ctx, roots, n, lease, func(tx *state.Tx, roots string, now time.Time) ([]Job, error) {
-		return taking{tx: tx, roots: roots, big: big, now: now}.take(nil, fresh, n)
-	})
+	jobs, _, err = q.claim(ctx, roots, n, lease, func(t taking) ([]Job, error) {
+		t.big = big
+		return t.take(nil, fresh, n)
+	}, fresh)
 	return jobs, err
 }
 
-func (q *Queue) claim(ctx context.Context, roots []int64, n int, lease time.Duration, pick func(tx *state.Tx, roots string, now time.Time) ([]Job, error)) (jobs []Job, next time.Time, err error) {
+func (q *Queue) claim(ctx context.Context, roots []int64, n int, lease time.Duration, pick func(taking) ([]Job, error), lanes ...lane) (jobs []Job, next time.Time, err error) {
 	ids, err := json.Marshal(roots)
 	if err != nil || n <= 0 {
 		return nil, time.Time{}, errors.Join(err)
+	}
+	unknown := q.unknownNames(roots)
+	without, err := json.Marshal(unknown)
+	if err != nil {
+		return nil, time.Time{}, err
 	}
 	token := rand.Int64N(1<<62) + 1
 	err = q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		now := q.now()
 		jobs, next = nil, time.Time{}
 		var err error
-		if jobs, err = pick(tx, string(ids), now); err != nil {
+		t := taking{tx: tx, roots: string(ids), unknown: string(without), now: now}
+		if jobs, err = pick(t); err != nil {
+			return err
+		}
+		if jobs, err = q.addProbes(t, jobs, unknown, n, lanes); err != nil {
 			return err
 		}
 		if jobs, err = outOfTheWay(tx, jobs, now); err != nil {
@@ -95,7 +107,8 @@ func (q *Queue) claim(ctx context.Context, roots []int64, n int, lease time.Dura
 // record of another path has it, and its asset stays there.
 func (q *Queue) reserveAgain(tx *state.Tx, roots string, now time.Time) error {
 	const most = 100
-	rows, err := tx.Query(`SELECT j.id, j.root_id, j.path, j.remote_path FROM jobs j INDEXED BY jobs_ready CROSS JOIN files o ON o.remote_path = j.remote_path
+	rows, err := tx.Query(`SELECT j.id, j.root_id, j.path, j.remote_path FROM jobs j INDEXED BY jobs_ready CROSS JOIN files o
+			ON o.remote_path IN (j.remote_path, coalesce(j.remote_key, j.remote_path)) OR o.remote_key = coalesce(j.remote_key, j.remote_path)
 		WHERE j.state = 0 AND j.move = 0 AND j.not_before <= ? AND o.astray = 0 AND NOT EXISTS (SELECT 1 FROM jobs m WHERE m.donor = o.id)
 			AND NOT EXISTS (SELECT 1 FROM files f WHERE f.root_id = j.root_id AND f.path = j.path)
 			AND +j.root_id IN (SELECT value FROM json_each(?)) LIMIT ?`, now.UnixMilli(), roots, most)
@@ -124,7 +137,7 @@ func (q *Queue) reserveAgain(tx *state.Tx, roots string, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if err := tx.Exec(`UPDATE jobs SET remote_path = ?, accepted = NULL WHERE id = ?`, remote, s.id); err != nil {
+		if err := tx.Exec(`UPDATE jobs SET remote_path = ?, remote_key = ?, accepted = NULL WHERE id = ?`, remote, keyOf(remote), s.id); err != nil {
 			return err
 		}
 	}
@@ -143,7 +156,10 @@ func (q *Queue) ClaimOne(ctx context.Context, rootID int64, path string, lease t
 				j.remote_path, j.attempts, j.accepted, j.unsure, f.size, f.hash, iif(f.version_id = '', f.file_id, f.version_id), f.mtime_ns, f.ino, f.remote_path, j.mount, j.seen_at, f.unproven, j.wrong_answers
 			FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
 			WHERE j.root_id = ? AND j.path = ? AND j.state = 0 AND j.move = 0 AND j.leased = 0 AND j.remote_path IS NOT NULL
-				AND (f.id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM files o WHERE o.remote_path = j.remote_path) AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.target = j.remote_path))`, rootID, []byte(path)))
+				AND (f.id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM files o WHERE o.remote_path = j.remote_path)
+					AND NOT EXISTS (SELECT 1 FROM files o WHERE o.remote_key = coalesce(j.remote_key, j.remote_path))
+					AND (j.remote_key IS NULL OR NOT EXISTS (SELECT 1 FROM files o WHERE o.remote_path = j.remote_key))
+					AND NOT EXISTS (SELECT 1 FROM intents i WHERE coalesce(i.target_key, i.target) = coalesce(j.remote_key, j.remote_path)))`, rootID, []byte(path)))
 		if err != nil || len(jobs) == 0 {
 			return err
 		}
@@ -184,7 +200,7 @@ func outOfTheWay(tx *state.Tx, jobs []Job, now time.Time) ([]Job, error) {
 	known := make(map[Place]bool)
 	moving := func(j *Job) (bool, error) {
 		for _, folder := range folders {
-			if strings.HasPrefix(j.RemotePath, folder+"/") {
+			if strings.HasPrefix(j.RemotePath, folder+"/") || strings.HasPrefix(names.Key(j.RemotePath), names.FolderKey(folder)+"/") {
 				return true, nil
 			}
 		}
@@ -288,9 +304,8 @@ func jobIDs(jobs []Job) string {
 	return string(append(b, ']'))
 }
 
-// mixed picks up to n jobs from the two lanes, at most big of them of any size.
-func mixed(tx *state.Tx, roots string, n, big int, now time.Time) ([]Job, error) {
-	t := taking{tx: tx, roots: roots, big: big, now: now}
+// mixed picks up to n jobs from the two lanes.
+func (t taking) mixed(n int) ([]Job, error) {
 	share := n / 4
 	jobs, err := t.take(nil, fresh, n-share)
 	if err == nil {
@@ -308,6 +323,44 @@ type taking struct {
 	roots string
 	big   int
 	now   time.Time
+	// unknown are the roots of which it is not known what the library does with names that
+	// ImageKit is documented to change: of their jobs to send such names none is picked, or
+	// with probe nothing else.
+	unknown string
+	probe   bool
+}
+
+// addProbes adds to jobs that were picked one of each root that sends a name that ImageKit
+// is documented to change, while it is not known what the library does with it: the answer
+// tells. Until then no other such name of the root is sent. With no room for it, it takes
+// the place of the last one.
+func (q *Queue) addProbes(t taking, jobs []Job, unknown []int64, n int, lanes []lane) ([]Job, error) {
+	var any bool
+	if err := t.tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM jobs WHERE remote_key IS NOT NULL)`).Scan(&any); err != nil || !any {
+		return jobs, err
+	}
+	t.probe, t.unknown = true, "[]"
+	for _, root := range unknown {
+		if is, err := q.probing(t.tx, root); err != nil {
+			return nil, err
+		} else if is {
+			continue
+		}
+		t.roots = "[" + strconv.FormatInt(root, 10) + "]"
+		for _, l := range lanes {
+			found, err := t.ready(l, 1, math.MaxInt64, nil)
+			if err != nil {
+				return nil, err
+			}
+			if len(found) == 0 {
+				continue
+			}
+			q.probes(root, found[0].ID)
+			jobs = append(jobs[:min(len(jobs), n-1)], found[0])
+			break
+		}
+	}
+	return jobs, nil
 }
 
 // take adds up to most jobs of a lane to those that were picked before.
@@ -321,7 +374,7 @@ func (t taking) take(jobs []Job, l lane, most int) ([]Job, error) {
 			room--
 		}
 	}
-	found, err := ready(t.tx, t.roots, l, most, math.MaxInt64, jobs, t.now)
+	found, err := t.ready(l, most, math.MaxInt64, jobs)
 	if err != nil {
 		return nil, err
 	}
@@ -340,7 +393,7 @@ func (t taking) take(jobs []Job, l lane, most int) ([]Job, error) {
 	if !turnedAway {
 		return jobs, nil
 	}
-	found, err = ready(t.tx, t.roots, l, most, BigFile, jobs, t.now)
+	found, err = t.ready(l, most, BigFile, jobs)
 	return append(jobs, found...), err
 }
 
@@ -362,19 +415,23 @@ func (l lane) priorities() (from, to int) {
 
 // ready picks up to most jobs of a lane that are smaller than limit and not among
 // those picked already.
-func ready(tx *state.Tx, roots string, l lane, most int, limit int64, picked []Job, now time.Time) ([]Job, error) {
+func (t taking) ready(l lane, most int, limit int64, picked []Job) ([]Job, error) {
 	from, to := l.priorities()
-	jobs, err := scanJobs(tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
+	jobs, err := scanJobs(t.tx.Query(`SELECT j.id, j.root_id, j.path, j.gen, j.size, j.mtime_ns, j.ctime_ns, j.dev, j.ino,
 			j.remote_path, j.attempts, j.accepted, j.unsure, f.size, f.hash, iif(f.version_id = '', f.file_id, f.version_id), f.mtime_ns, f.ino, f.remote_path, j.mount, j.seen_at, f.unproven, j.wrong_answers
 		FROM jobs j LEFT JOIN files f ON f.root_id = j.root_id AND f.path = j.path
 		WHERE j.state = 0 AND j.move = 0 AND j.priority BETWEEN ? AND ? AND j.not_before <= ? AND j.remote_path IS NOT NULL AND j.size < ?
 			AND (f.id IS NULL OR NOT EXISTS (SELECT 1 FROM jobs m WHERE m.donor = f.id) AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.file = f.id OR i.kind = 5 AND i.source = f.remote_path))
-			AND (f.id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM files o WHERE o.remote_path = j.remote_path) AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.target = j.remote_path))
+			AND (f.id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM files o WHERE o.remote_path = j.remote_path)
+				AND NOT EXISTS (SELECT 1 FROM files o WHERE o.remote_key = coalesce(j.remote_key, j.remote_path))
+				AND (j.remote_key IS NULL OR NOT EXISTS (SELECT 1 FROM files o WHERE o.remote_path = j.remote_key))
+				AND NOT EXISTS (SELECT 1 FROM intents i WHERE coalesce(i.target_key, i.target) = coalesce(j.remote_key, j.remote_path)))
+			AND (j.remote_key IS NULL OR f.id IS NOT NULL OR +j.root_id NOT IN (SELECT value FROM json_each(?))) AND (NOT ? OR j.remote_key IS NOT NULL AND f.id IS NULL)
 			AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.tries > 0 AND (i.kind NOT IN (2, 6) AND coalesce(f.remote_path, j.remote_path) = i.target OR i.kind IN (2, 6)
 				AND (coalesce(f.remote_path, j.remote_path) > i.source || '/' AND coalesce(f.remote_path, j.remote_path) < i.source || '0'
 					OR i.target <> '' AND coalesce(f.remote_path, j.remote_path) > i.target || '/' AND coalesce(f.remote_path, j.remote_path) < i.target || '0')))
 			AND +j.root_id IN (SELECT value FROM json_each(?)) AND j.id NOT IN (SELECT value FROM json_each(?))
-		ORDER BY j.priority DESC, j.not_before, j.id LIMIT ?`, from, to, now.UnixMilli(), limit, roots, jobIDs(picked), most))
+		ORDER BY j.priority DESC, j.not_before, j.id LIMIT ?`, from, to, t.now.UnixMilli(), limit, t.unknown, t.probe, t.roots, jobIDs(picked), most))
 	for i := range jobs {
 		jobs[i].Fresh = l == fresh
 	}
@@ -476,6 +533,9 @@ func (q *Queue) Recover(ctx context.Context) (int64, error) {
 		if err := tx.Exec(doubt + ` WHERE id IN (SELECT f.id FROM jobs j CROSS JOIN files f ON f.root_id = j.root_id AND f.path = j.path WHERE j.leased <> 0)`); err != nil {
 			return err
 		}
+		if err := sendSafe(tx); err != nil {
+			return err
+		}
 		// A move of a file that has no record is an upload.
 		if err := tx.Exec(`UPDATE jobs SET move = 0, donor = NULL WHERE donor IS NOT NULL AND NOT EXISTS (SELECT 1 FROM files f WHERE f.id = jobs.donor)`); err != nil {
 			return err
@@ -499,6 +559,9 @@ func (q *Queue) Recover(ctx context.Context) (int64, error) {
 	q.paused = pauses
 	q.mu.Unlock()
 	if err := q.lookForIgnored(ctx); err != nil {
+		return 0, err
+	}
+	if err := q.ReadNames(ctx); err != nil {
 		return 0, err
 	}
 	return n, failpoint.Hit(failpoint.RecoverAfter)

@@ -27,8 +27,9 @@
 //     the records earlier can't bring back what was uploaded meanwhile
 //     (TestEnqueueIgnoresWhatIsAlreadyRecorded).
 //  4. A remote path is reserved in the file for one local path before anything
-//     is sent to it (TestTwoPathsNeverShareARemotePath), and nothing is sent to
-//     where the asset of another record is
+//     is sent to it (TestTwoPathsNeverShareARemotePath), in every form that a library
+//     may make of its names (TestAFormOfATakenRemotePathIsGivenToNobodyElse), and
+//     nothing is sent to where the asset of another record is
 //     (TestAnUploadWaitsUntilTheAssetInItsPlaceHasLeft).
 //  5. A job is done only at the generation that it was claimed with: what changed
 //     meanwhile is ready again in the transaction that records what was sent
@@ -148,4 +149,11 @@
 //  27. The time since the last call of ours below a folder counts only between two looks
 //     that found nothing, by the slower of two clocks; every claim, intent and delete below
 //     it begins the wait anew (TestQuietFolders, TestAFolderThatOnlyLooksEmptyStays).
+//
+// Names:
+//
+//  28. An asset gets the name without its suffix only while no other path has a record, a
+//     job or an intent with that name in any form, which is looked at in the transaction
+//     that writes the intent down (TestANameThatAnotherFileHasReservedIsNotTaken,
+//     TestTakingANameSurvivesAKillAtEveryRequest).
 package queue

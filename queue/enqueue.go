@@ -10,6 +10,7 @@ import (
 
 	"iksync/state"
 	"iksync/state/failpoint"
+	"iksync/uploader/imagekit/names"
 )
 
 // maxAlternates bounds the search for a free remote path; each step has a
@@ -25,6 +26,7 @@ func (q *Queue) Enqueue(ctx context.Context, changes []Change) (Enqueued, error)
 	var result Enqueued
 	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		result = Enqueued{}
+		changes := q.keyed(changes)
 		now := q.now().UnixMilli()
 		for some := range slices.Chunk(changes, bulk) {
 			known, err := q.knownAmong(tx, some)
@@ -67,7 +69,7 @@ const alike = `f.mtime_ns = ?6 AND f.size = ?5 AND ?3 = 0 AND NOT (f.root_id = ?
 			AND NOT (?14 <> 0 AND EXISTS (SELECT 1 FROM files s WHERE s.root_id = ?1 AND s.path = ?2 AND s.mtime_ns = ?6 AND s.size = ?5))`
 
 // insertJob does nothing when the record or the job shows the change already,
-// and when the remote path is taken: zero rows then. It is not taken by a record
+// and when the remote path is taken, in any form: zero rows then. ?17 is its key. It is not taken by a record
 // whose asset is to go elsewhere with its file; the job waits for that. Of a path
 // with a record the remote path is that record's, whatever the job has reserved.
 //
@@ -83,8 +85,8 @@ const alike = `f.mtime_ns = ?6 AND f.size = ?5 AND ?3 = 0 AND NOT (f.root_id = ?
 // decided, and the remote path may be the donor's.
 const insertJob = `
 INSERT INTO jobs (root_id, path, gen, state, leased, priority, not_before, attempts,
-	size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at, donor, move, mount, seen_at)
-SELECT ?1, ?2, 1, ?3, 0, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, '', ?13, ?13, m.d, m.d IS NOT NULL, ?14, ?15
+	size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at, donor, move, mount, seen_at, remote_key)
+SELECT ?1, ?2, 1, ?3, 0, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, '', ?13, ?13, m.d, m.d IS NOT NULL, ?14, ?15, nullif(?17, ?10)
 FROM (SELECT coalesce(
 		(SELECT f.id FROM files f WHERE ` + alike + ` AND ?14 = 0 AND f.mount = 0 AND f.ino = ?9 LIMIT 1),
 		(SELECT f.id FROM files f WHERE ` + alike + ` AND substr(f.path, -length(?16)) = ?16
@@ -93,20 +95,20 @@ FROM (SELECT coalesce(
 			AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.donor = f.id AND NOT (o.root_id = ?1 AND o.path = ?2)) LIMIT 1)) AS d) AS m
 WHERE NOT EXISTS (SELECT 1 FROM files WHERE root_id = ?1 AND path = ?2
 		AND size = ?5 AND mtime_ns = ?6 AND ctime_ns = ?7 AND (ino = ?9 OR mount <> 0 AND mount = ?14))
-	AND NOT EXISTS (SELECT 1 FROM files f WHERE f.remote_path = ?10 AND NOT (f.root_id = ?1 AND f.path = ?2) AND f.id IS NOT m.d
+	AND NOT EXISTS (SELECT 1 FROM files f WHERE (f.remote_path IN (?10, ?17) OR f.remote_key = ?17) AND NOT (f.root_id = ?1 AND f.path = ?2) AND f.id IS NOT m.d
 		AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.donor = f.id AND NOT (o.root_id = ?1 AND o.path = ?2)))
-	AND NOT EXISTS (SELECT 1 FROM jobs  WHERE remote_path = ?10 AND NOT (root_id = ?1 AND path = ?2))
+	AND NOT EXISTS (SELECT 1 FROM jobs  WHERE (remote_path IN (?10, ?17) OR remote_key = ?17) AND NOT (root_id = ?1 AND path = ?2))
 ON CONFLICT (root_id, path) DO UPDATE SET
 	gen = gen + 1, state = iif(leased, 0, ?3), priority = max(priority, ?4),
 	not_before = iif(leased, not_before, 0), attempts = 0, wrong_answers = 0, size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9, mount = ?14, seen_at = ?15,
-	remote_path = iif(leased OR unsure <> 0, coalesce(?10, remote_path), ?10), class = ?11, reason = ?12, request_id = '', accepted = NULL, updated_at = ?13, unsure = -abs(iif(leased AND unsure = 0, max(updated_at, 1), unsure)),
+	remote_path = iif(leased OR unsure <> 0, coalesce(?10, remote_path), ?10), remote_key = iif((leased OR unsure <> 0) AND ?10 IS NULL, remote_key, nullif(?17, ?10)), class = ?11, reason = ?12, request_id = '', accepted = NULL, updated_at = ?13, unsure = -abs(iif(leased AND unsure = 0, max(updated_at, 1), unsure)),
 	donor = iif(leased, NULL, excluded.donor), move = iif(leased, 0, excluded.move)
 	WHERE size <> ?5 OR mtime_ns <> ?6 OR ctime_ns <> ?7 OR ino <> ?9 AND NOT (mount <> 0 AND mount = ?14) OR (remote_path IS NOT ?10 AND (?10 IS NOT NULL OR unsure = 0))
 		OR (state = 3) <> (?3 = 3) OR (state = 3 AND reason <> ?12)`
 
 func (q *Queue) enqueue(tx *state.Tx, c *Change, now int64, result *Enqueued) error {
 	want := Ready
-	var remote any = c.Remote
+	var remote, key any = c.Remote, c.reserved()
 	if ignored, err := q.isIgnored(tx, c.RootID, c.Path); err != nil {
 		return err
 	} else if ignored {
@@ -115,15 +117,15 @@ func (q *Queue) enqueue(tx *state.Tx, c *Change, now int64, result *Enqueued) er
 		c = &left
 	}
 	if c.Hold != "" {
-		want, remote = Held, nil
+		want, remote, key = Held, nil, nil
 	}
-	insert := func(remote any) (bool, error) {
+	insert := func(remote, key any) (bool, error) {
 		n, err := tx.ExecRows(insertJob, c.RootID, []byte(c.Path), int(want), c.Priority,
 			c.Stat.Size, c.Stat.MtimeNs, c.Stat.CtimeNs, int64(c.Stat.Dev), int64(c.Stat.Ino),
-			remote, c.HoldClass, c.Hold, now, c.Stat.Mount, c.SeenAt.Milliseconds(), []byte(path.Base(c.Path)))
+			remote, c.HoldClass, c.Hold, now, c.Stat.Mount, c.SeenAt.Milliseconds(), []byte(path.Base(c.Path)), key)
 		return n > 0, err
 	}
-	changed, err := insert(remote)
+	changed, err := insert(remote, key)
 	if err != nil {
 		return err
 	}
@@ -135,7 +137,7 @@ func (q *Queue) enqueue(tx *state.Tx, c *Change, now int64, result *Enqueued) er
 		if given == "" || given == c.Remote {
 			return nil
 		}
-		if changed, err = insert(given); err != nil {
+		if changed, err = insert(given, names.Key(given)); err != nil {
 			return err
 		}
 		if changed {
@@ -183,10 +185,10 @@ func (q *Queue) freeRemote(tx *state.Tx, rootID int64, path, wanted string) (str
 }
 
 func remoteFree(tx *state.Tx, rootID int64, path, remote string) (free bool, err error) {
-	err = tx.QueryRow(`SELECT NOT EXISTS (SELECT 1 FROM files f WHERE f.remote_path = ?3 AND NOT (f.root_id = ?1 AND f.path = ?2)
+	err = tx.QueryRow(`SELECT NOT EXISTS (SELECT 1 FROM files f WHERE (f.remote_path IN (?3, ?4) OR f.remote_key = ?4) AND NOT (f.root_id = ?1 AND f.path = ?2)
 			AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.donor = f.id AND NOT (o.root_id = ?1 AND o.path = ?2)))
-		AND NOT EXISTS (SELECT 1 FROM jobs WHERE remote_path = ?3 AND NOT (root_id = ?1 AND path = ?2))`,
-		rootID, []byte(path), remote).Scan(&free)
+		AND NOT EXISTS (SELECT 1 FROM jobs WHERE (remote_path IN (?3, ?4) OR remote_key = ?4) AND NOT (root_id = ?1 AND path = ?2))`,
+		rootID, []byte(path), remote, names.Key(remote)).Scan(&free)
 	return free, err
 }
 

@@ -33,6 +33,9 @@ func (q *Queue) Complete(job *Job, file *state.File, done func(error)) {
 		if err := failpoint.Hit(failpoint.CompleteRecord); err != nil {
 			return err
 		}
+		if err := q.learnNames(tx, job, file.RemotePath); err != nil {
+			return err
+		}
 		plain, err := tx.PutPlainFile(file)
 		if err == nil && !plain {
 			var failed bool
@@ -126,7 +129,7 @@ func (q *Queue) evict(tx *state.Tx, job *Job, file *state.File, cause error) err
 		return err
 	}
 	other := q.alternate(job.RemotePath, job.Path, job.Attempts)
-	if err := tx.Exec(`UPDATE jobs SET remote_path = ? WHERE id = ? AND leased = ?`, other, job.ID, job.lease); err != nil {
+	if err := tx.Exec(`UPDATE jobs SET remote_path = ?, remote_key = ? WHERE id = ? AND leased = ?`, other, keyOf(other), job.ID, job.lease); err != nil {
 		return fmt.Errorf("give %q another remote path: %w", job.Path, err)
 	}
 	now := q.now().UnixMilli()
@@ -139,10 +142,10 @@ func (q *Queue) evict(tx *state.Tx, job *Job, file *state.File, cause error) err
 		}
 		if err == nil {
 			err = tx.Exec(`INSERT INTO jobs (root_id, path, gen, state, leased, priority, not_before, attempts,
-					size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at, mount)
-				SELECT root_id, path, 1, 0, 0, 0, 0, 0, size, 0, 0, dev, 0, ?2, '', '', '', ?3, ?3, mount FROM files WHERE remote_path = ?1
-				ON CONFLICT (root_id, path) DO UPDATE SET gen = gen + 1, state = 0, remote_path = ?2, not_before = iif(leased, not_before, 0)`,
-				file.RemotePath, remote, now)
+					size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at, mount, remote_key)
+				SELECT root_id, path, 1, 0, 0, 0, 0, 0, size, 0, 0, dev, 0, ?2, '', '', '', ?3, ?3, mount, ?4 FROM files WHERE remote_path = ?1
+				ON CONFLICT (root_id, path) DO UPDATE SET gen = gen + 1, state = 0, remote_path = ?2, remote_key = ?4, not_before = iif(leased, not_before, 0)`,
+				file.RemotePath, remote, now, keyOf(remote))
 		}
 		if err != nil {
 			return fmt.Errorf("queue %q again: %w", owner.Path, err)
@@ -260,7 +263,7 @@ func (q *Queue) fail(tx *state.Tx, job *Job, f Failure) error {
 // Hold sets a job aside until its file changes: it can't be uploaded as it is.
 func (q *Queue) Hold(job *Job, st state.Stat, class, reason string, done func(error)) {
 	q.db.WriteLater(state.Relaxed, func(tx *state.Tx) error {
-		n, err := tx.ExecRows(`UPDATE jobs SET state = 3, leased = 0, not_before = 0, class = ?3, reason = ?4, remote_path = iif(unsure <> 0, remote_path, NULL),
+		n, err := tx.ExecRows(`UPDATE jobs SET state = 3, leased = 0, not_before = 0, class = ?3, reason = ?4, remote_path = iif(unsure <> 0, remote_path, NULL), remote_key = iif(unsure <> 0, remote_key, NULL),
 				size = ?5, mtime_ns = ?6, ctime_ns = ?7, dev = ?8, ino = ?9, mount = ?12, updated_at = ?10 WHERE id = ?1 AND gen = ?2 AND leased = ?11`,
 			job.ID, job.Gen, class, reason, st.Size, st.MtimeNs, st.CtimeNs, int64(st.Dev), int64(st.Ino), q.now().UnixMilli(), job.lease, st.Mount)
 		if err == nil && n == 0 {

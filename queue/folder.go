@@ -11,6 +11,7 @@ import (
 
 	"iksync/state"
 	"iksync/state/failpoint"
+	"iksync/uploader/imagekit/names"
 )
 
 // NoteFolder notes of a folder of the library that files are sent into, and
@@ -177,12 +178,16 @@ func (q *Queue) Unoccupied(ctx context.Context, i *Intent) (free bool, err error
 }
 
 // occupied reports whether the state file knows of anything at or below a folder of the
-// library: records; or jobs, with the paths that they reserve, and intents but one.
+// library: records; or jobs, with the paths that they reserve in any form, and intents but
+// one.
 func occupied(tx *state.Tx, folder string, but int64) (recorded, busy bool, err error) {
+	key := names.FolderKey(folder)
 	err = tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM files WHERE remote_path >= ?1 AND remote_path < ?3 AND (remote_path = ?1 OR remote_path > ?2)),
 			EXISTS (SELECT 1 FROM jobs WHERE remote_path >= ?1 AND remote_path < ?3 AND (remote_path = ?1 OR remote_path > ?2))
+			OR EXISTS (SELECT 1 FROM jobs WHERE remote_path >= ?5 AND remote_path < ?7 AND (remote_path = ?5 OR remote_path > ?6))
+			OR EXISTS (SELECT 1 FROM jobs WHERE remote_key >= ?5 AND remote_key < ?7 AND (remote_key = ?5 OR remote_key > ?6))
 			OR EXISTS (SELECT 1 FROM intents i WHERE i.id <> ?4 AND `+overlaps+`)`,
-		folder, folder+"/", folder+"0", but).Scan(&recorded, &busy)
+		folder, folder+"/", folder+"0", but, key, key+"/", key+"0").Scan(&recorded, &busy)
 	return recorded, busy, err
 }
 
@@ -197,6 +202,11 @@ func stir(tx *state.Tx, remotes ...string) error {
 	var any bool
 	if err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM folders WHERE emptied <> 0)`).Scan(&any); err != nil || !any {
 		return err
+	}
+	for _, remote := range remotes {
+		if key := names.Key(remote); key != remote { // it may come there
+			remotes = append(remotes, key)
+		}
 	}
 	above, err := allAbove(remotes)
 	if err != nil {

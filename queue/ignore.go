@@ -45,7 +45,7 @@ func (q *Queue) Ignore(ctx context.Context, at Place) (n int64, err error) {
 
 // holdIgnored holds jobs that nobody has; ?5 and ?6 are class and reason.
 const holdIgnored = `UPDATE jobs SET state = 3, not_before = 0, class = ?5, reason = ?6, request_id = '', donor = NULL, move = 0,
-	remote_path = iif(unsure <> 0, remote_path, NULL) WHERE leased = 0`
+	remote_path = iif(unsure <> 0, remote_path, NULL), remote_key = iif(unsure <> 0, remote_key, NULL) WHERE leased = 0`
 
 // Unignore takes files up again: a path, and what is below it. A scan finds them. It
 // returns how many they are.

@@ -9,6 +9,7 @@ import (
 
 	"iksync/state"
 	"iksync/state/failpoint"
+	"iksync/uploader/imagekit/names"
 )
 
 // IntentKind is what is about to be done in the library.
@@ -48,6 +49,8 @@ type Intent struct {
 	Records int64
 	// Hash is of the content that a copy is to have.
 	Hash state.Hash
+	// Vacant tells of a move that nobody else may have reserved its target.
+	Vacant bool
 
 	// Tries counts the attempts to find out what became of it that failed; NotBefore
 	// is when the next may be made, Reason why the last failed, and Aside that no run
@@ -56,6 +59,22 @@ type Intent struct {
 	NotBefore time.Time
 	Reason    string
 	Aside     bool
+}
+
+// key is the key of the target.
+func (i *Intent) key() string {
+	if i.Kind == MoveFolder {
+		return names.FolderKey(i.Target)
+	}
+	return names.Key(i.Target)
+}
+
+// storedKey is what is written down as the key.
+func (i *Intent) storedKey() any {
+	if key := i.key(); key != i.Target {
+		return key
+	}
+	return nil
 }
 
 // ErrBusy says that a record is in use: a worker sends its file, its file is
@@ -112,9 +131,9 @@ func insertIntent(tx *state.Tx, i *Intent, now time.Time) error {
 	if i.File != 0 {
 		file = i.File
 	}
-	return tx.QueryRow(`INSERT INTO intents (kind, file, source, target, job, from_root, from_path, to_root, to_path, approved, created_at)
-		VALUES (?, ?, ?, ?, '', ?, ?, ?, ?, ?, ?) RETURNING id`, int(i.Kind), file, i.Source, i.Target,
-		i.From.RootID, []byte(i.From.Path), i.To.RootID, []byte(i.To.Path), i.Approved, now.UnixMilli()).Scan(&i.ID)
+	return tx.QueryRow(`INSERT INTO intents (kind, file, source, target, job, from_root, from_path, to_root, to_path, approved, created_at, target_key)
+		VALUES (?, ?, ?, ?, '', ?, ?, ?, ?, ?, ?, ?) RETURNING id`, int(i.Kind), file, i.Source, i.Target,
+		i.From.RootID, []byte(i.From.Path), i.To.RootID, []byte(i.To.Path), i.Approved, now.UnixMilli(), i.storedKey()).Scan(&i.ID)
 }
 
 // busy reports whether a record may not be touched now.
@@ -135,20 +154,27 @@ func busy(tx *state.Tx, i *Intent) (bool, error) {
 				return true, err
 			}
 		}
-		// Jobs of its files that a worker has by now.
-		err = tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM jobs j WHERE (j.leased <> 0 OR j.unsure <> 0) AND (j.remote_path > ?1 AND j.remote_path < ?2 OR ?3 <> '/' AND j.remote_path > ?3 AND j.remote_path < ?4))
+		// Jobs of its files that a worker has by now, or that may be sent there by another
+		// form of its name.
+		err = tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM jobs j WHERE (j.leased <> 0 OR j.unsure <> 0) AND (j.remote_path > ?1 AND j.remote_path < ?2 OR ?3 <> '/' AND j.remote_path > ?3 AND j.remote_path < ?4
+				OR j.remote_path > ?8 AND j.remote_path < ?9 OR j.remote_key > ?8 AND j.remote_key < ?9
+				OR ?3 <> '/' AND j.remote_path > ?6 AND j.remote_path < ?7 OR ?3 <> '/' AND j.remote_key > ?6 AND j.remote_key < ?7))
 			OR ?3 <> '/' AND EXISTS (SELECT 1 FROM files f WHERE f.remote_path > ?3 AND f.remote_path < ?4)
+			OR ?3 <> '/' AND EXISTS (SELECT 1 FROM files f WHERE f.remote_path > ?6 AND f.remote_path < ?7 AND NOT (f.remote_path > ?1 AND f.remote_path < ?2))
+			OR ?3 <> '/' AND EXISTS (SELECT 1 FROM files f WHERE f.remote_key > ?6 AND f.remote_key < ?7 AND NOT (f.remote_path > ?1 AND f.remote_path < ?2))
 			OR ?5 > 0 AND ?5 <> (SELECT count(*) FROM files f WHERE f.remote_path > ?1 AND f.remote_path < ?2)`,
-			i.Source+"/", i.Source+"0", i.Target+"/", i.Target+"0", i.Records).Scan(&n)
+			i.Source+"/", i.Source+"0", i.Target+"/", i.Target+"0", i.Records, i.key()+"/", i.key()+"0",
+			names.FolderKey(i.Source)+"/", names.FolderKey(i.Source)+"0").Scan(&n)
 	case MoveFile:
 		err = tx.QueryRow(`SELECT NOT EXISTS (SELECT 1 FROM files f WHERE f.id = ?1 AND f.remote_path = ?2)
 			OR EXISTS (SELECT 1 FROM intents i WHERE i.file = ?1)
 			OR EXISTS (SELECT 1 FROM files f JOIN jobs j ON j.root_id = f.root_id AND j.path = f.path WHERE f.id = ?1 AND j.leased <> 0)
-			OR EXISTS (SELECT 1 FROM jobs j WHERE j.remote_path = ?3 AND j.leased <> 0)
-			OR EXISTS (SELECT 1 FROM files f WHERE f.remote_path = ?3 AND f.id <> ?1)
-			OR EXISTS (SELECT 1 FROM intents i WHERE i.target = ?3 AND i.kind NOT IN (2, 6) OR i.kind IN (2, 6) AND (?2 > i.source || '/' AND ?2 < i.source || '0' OR ?3 > i.source || '/' AND ?3 < i.source || '0'
+			OR EXISTS (SELECT 1 FROM jobs j WHERE (j.remote_path IN (?3, ?4) OR j.remote_key = ?4) AND j.leased <> 0)
+			OR ?5 AND EXISTS (SELECT 1 FROM jobs j JOIN files f ON f.id = ?1 WHERE (j.remote_path IN (?3, ?4) OR j.remote_key = ?4) AND NOT (j.root_id = f.root_id AND j.path = f.path))
+			OR EXISTS (SELECT 1 FROM files f WHERE (f.remote_path IN (?3, ?4) OR f.remote_key = ?4) AND f.id <> ?1)
+			OR EXISTS (SELECT 1 FROM intents i WHERE coalesce(i.target_key, i.target) = ?4 AND i.kind NOT IN (2, 6) OR i.kind IN (2, 6) AND (?2 > i.source || '/' AND ?2 < i.source || '0' OR ?3 > i.source || '/' AND ?3 < i.source || '0'
 				OR i.target <> '' AND (?2 > i.target || '/' AND ?2 < i.target || '0' OR ?3 > i.target || '/' AND ?3 < i.target || '0')))`,
-			i.File, i.Source, i.Target).Scan(&n)
+			i.File, i.Source, i.Target, i.key(), i.Vacant).Scan(&n)
 	default:
 		err = tx.QueryRow(`SELECT NOT EXISTS (SELECT 1 FROM files f WHERE f.id = ?1 AND f.absent <> 0 AND f.kept = 0)
 			OR EXISTS (SELECT 1 FROM intents i WHERE i.file = ?1)
@@ -414,9 +440,9 @@ func (q *Queue) requeue(tx *state.Tx, file int64) error {
 		return err
 	}
 	return tx.Exec(`INSERT INTO jobs (root_id, path, gen, state, leased, priority, not_before, attempts,
-			size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at, mount)
-		SELECT root_id, path, 1, 0, 0, 0, 0, 0, size, mtime_ns, ctime_ns, dev, ino, ?3, '', '', '', ?2, ?2, mount FROM files WHERE id = ?1
-		ON CONFLICT (root_id, path) DO NOTHING`, file, q.now().UnixMilli(), remote)
+			size, mtime_ns, ctime_ns, dev, ino, remote_path, class, reason, request_id, created_at, updated_at, mount, remote_key)
+		SELECT root_id, path, 1, 0, 0, 0, 0, 0, size, mtime_ns, ctime_ns, dev, ino, ?3, '', '', '', ?2, ?2, mount, ?4 FROM files WHERE id = ?1
+		ON CONFLICT (root_id, path) DO NOTHING`, file, q.now().UnixMilli(), remote, keyOf(remote))
 }
 
 // HasMoves reports whether there are moves of the roots to do, assets that are
@@ -471,7 +497,8 @@ func (q *Queue) Identify(ctx context.Context, remote string, at *Location) (foun
 	return found, err
 }
 
-// Reserved reports whether a remote path is a record's or a job's.
+// Reserved reports whether a remote path is a record's or a job's, in any form.
 func (q *Queue) Reserved(ctx context.Context, remote string) (is bool, err error) {
-	return q.holds(ctx, `SELECT EXISTS (SELECT 1 FROM files WHERE remote_path = ?1) OR EXISTS (SELECT 1 FROM jobs WHERE remote_path = ?1)`, remote)
+	return q.holds(ctx, `SELECT EXISTS (SELECT 1 FROM files WHERE remote_path IN (?1, ?2) OR remote_key = ?2) OR EXISTS (SELECT 1 FROM jobs WHERE remote_path IN (?1, ?2) OR remote_key = ?2)`,
+		remote, names.Key(remote))
 }

@@ -45,6 +45,25 @@ func (f *fixture) openFile(path string) {
 		f.Fatal(err)
 	}
 	f.db, f.q = db, queue.New(db, alternate)
+	roots, err := db.Roots(f.Context())
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, root := range roots {
+		f.keepsNames(root.ID)
+	}
+}
+
+// keepsNames is a library that is known to keep names: remote paths are any here.
+func (f *fixture) keepsNames(root int64) {
+	f.Helper()
+	if err := f.q.NoteNames(f.Context(), root, queue.NamesKept); err != nil {
+		f.Fatal(err)
+	}
+	select {
+	case <-f.q.Wake():
+	default:
+	}
 }
 
 // reopen is what a restart of the daemon does to the queue.
@@ -62,6 +81,7 @@ func (f *fixture) ensureRoot(path string) int64 {
 	if err != nil {
 		f.Fatal(err)
 	}
+	f.keepsNames(root.ID)
 	return root.ID
 }
 

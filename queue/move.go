@@ -26,6 +26,8 @@ type Move struct {
 	// NotBefore is when it may be tried again.
 	NotBefore time.Time
 	Donor     *state.File
+	// WantedKey is, of an asset that gets a suffix, that of its record: see [state.File].
+	WantedKey string
 
 	gen int64 // of the job: what is decided of an earlier change says nothing of a later one
 }
@@ -145,8 +147,8 @@ func (q *Queue) ToUpload(ctx context.Context, m *Move) error {
 		if err := failpoint.Hit(failpoint.ToUploadCommit); err != nil {
 			return err
 		}
-		return tx.Exec(`UPDATE jobs SET move = 0, donor = NULL, not_before = 0, attempts = 0, class = '', reason = '', request_id = '', remote_path = ?
-			WHERE id = ? AND gen = ? AND move <> 0 AND leased = 0`, remote, m.JobID, m.gen)
+		return tx.Exec(`UPDATE jobs SET move = 0, donor = NULL, not_before = 0, attempts = 0, class = '', reason = '', request_id = '', remote_path = ?, remote_key = ?
+			WHERE id = ? AND gen = ? AND move <> 0 AND leased = 0`, remote, keyOf(remote), m.JobID, m.gen)
 	})
 	if err != nil {
 		return fmt.Errorf("queue the upload of %q: %w", m.Path, err)
@@ -220,8 +222,9 @@ func (q *Queue) Relabel(ctx context.Context, moves []*Move) error {
 			}
 			if err == nil {
 				err = tx.Exec(`UPDATE files SET root_id = ?2, path = ?3, size = ?4, mtime_ns = ?5, ctime_ns = ?6, dev = ?7, ino = ?8,
-					absent = 0, absent_at = 0, kept = 0, astray = 0, checked_at = ?9, mount = ?10 WHERE id = ?1`, m.Donor.ID, m.RootID, []byte(m.Path),
-					m.Stat.Size, m.Stat.MtimeNs, m.Stat.CtimeNs, int64(m.Stat.Dev), int64(m.Stat.Ino), q.now().UnixMilli(), m.Stat.Mount)
+					absent = 0, absent_at = 0, kept = 0, astray = 0, checked_at = ?9, mount = ?10, wanted_key = ?11, vacated = ?11 IS NOT NULL WHERE id = ?1`, m.Donor.ID, m.RootID, []byte(m.Path),
+					m.Stat.Size, m.Stat.MtimeNs, m.Stat.CtimeNs, int64(m.Stat.Dev), int64(m.Stat.Ino), q.now().UnixMilli(), m.Stat.Mount,
+					sql.NullString{String: m.WantedKey, Valid: m.WantedKey != ""})
 			}
 			if err == nil {
 				err = arrived(tx, m.RootID, m.Path)
@@ -253,6 +256,6 @@ func arrived(tx *state.Tx, rootID int64, path string) error {
 		return err
 	}
 	// What it has reserved frees a name; should another job have the record's, that waits.
-	return tx.Exec(`UPDATE OR IGNORE jobs SET remote_path = (SELECT f.remote_path FROM files f WHERE f.root_id = ?1 AND f.path = ?2)
+	return tx.Exec(`UPDATE OR IGNORE jobs SET (remote_path, remote_key) = (SELECT f.remote_path, f.remote_key FROM files f WHERE f.root_id = ?1 AND f.path = ?2)
 		WHERE root_id = ?1 AND path = ?2 AND state <> 3`, rootID, []byte(path))
 }

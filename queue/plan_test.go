@@ -92,7 +92,7 @@ func TestQueriesUseTheirIndexes(t *testing.T) {
 			}
 			for _, m := range mustNot {
 				if strings.Contains(plan.String(), m) {
-					t.Errorf("%s: the plan should not say %q:\n%s", name, m, &plan)
+					t.Errorf("%s: the plan should not say %q:\n%s\n%s", name, m, &plan, s)
 				}
 			}
 		}
@@ -108,8 +108,11 @@ func TestQueriesUseTheirIndexes(t *testing.T) {
 		case strings.HasPrefix(s, "UPDATE") && strings.Contains(s, "WHERE id"):
 			check("update", []string{"SEARCH"}, []string{"SCAN jobs", "SCAN files", "SCAN roots"})
 		}
+		if regexp.MustCompile(`remote_key = (\?|c\.|coalesce)|remote_key >|wanted_key =`).MatchString(s) {
+			check("key", nil, []string{"SCAN f\n", "SCAN o\n", "SCAN j\n", "SCAN files\n", "SCAN jobs\n"})
+		}
 	}
-	for _, name := range []string{"claim", "known", "insert", "delete", "update"} {
+	for _, name := range []string{"claim", "known", "insert", "delete", "update", "key"} {
 		if !found[name] {
 			t.Errorf("no statement to %s was found", name)
 		}

@@ -20,12 +20,15 @@ type Queue struct {
 
 	mu     sync.Mutex
 	paused map[int64]time.Time // until when, by root
+	names  map[int64]Kept      // by root
+	probe  map[int64]int64     // the job that was claimed to learn that, by root
 }
 
 // New returns the queue of db. alternate gives the n-th (from 0) other remote
 // path for a local path whose own, remote, is taken; it must be deterministic.
 func New(db *state.DB, alternate func(remote, path string, n int) string) *Queue {
-	return &Queue{db: db, alternate: alternate, wake: make(chan struct{}, 1), now: time.Now, paused: make(map[int64]time.Time)}
+	return &Queue{db: db, alternate: alternate, wake: make(chan struct{}, 1), now: time.Now, paused: make(map[int64]time.Time),
+		names: make(map[int64]Kept), probe: make(map[int64]int64)}
 }
 
 // Mounts tells what the file systems prove that files are on.
@@ -125,6 +128,8 @@ type Change struct {
 	// Hold is why the file can't be uploaded as it is; "" uploads it.
 	// HoldClass is its short name ("empty", "too_large", "too_deep").
 	Hold, HoldClass string
+
+	key string // of the remote path; "" for the path itself
 }
 
 // Renamed is a change whose remote path was taken and that was given another.

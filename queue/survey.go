@@ -50,6 +50,10 @@ type Matched struct {
 func (q *Queue) MatchAll(ctx context.Context, found []Found) ([]Matched, error) {
 	matched := make([]Matched, len(found))
 	err := q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
+		roots, err := folders(tx)
+		if err != nil {
+			return err
+		}
 		for i := range found {
 			m := &matched[i]
 			*m = Matched{Found: &found[i]}
@@ -65,8 +69,11 @@ func (q *Queue) MatchAll(ctx context.Context, found []Found) ([]Matched, error) 
 			case err == nil:
 				m.Match = OtherSize
 			case errors.Is(err, sql.ErrNoRows):
-				var dev, ino, seen int64
-				err = tx.QueryRow(`SELECT root_id, path, size, mtime_ns, ctime_ns, dev, ino, mount, seen_at FROM jobs WHERE remote_path = ? AND state IN (0, 2) AND leased = 0`, found[i].RemotePath).
+				var job, dev, ino, seen int64
+				if job, err = listedJob(tx, roots, found[i].RemotePath, found[i].Size); err != nil {
+					return err
+				}
+				err = tx.QueryRow(`SELECT root_id, path, size, mtime_ns, ctime_ns, dev, ino, mount, seen_at FROM jobs WHERE id = ?`, job).
 					Scan(&m.Place.RootID, &path, &m.Size, &m.Stat.MtimeNs, &m.Stat.CtimeNs, &dev, &ino, &m.Stat.Mount, &seen)
 				m.Stat.Size, m.Stat.Dev, m.Stat.Ino = m.Size, uint64(dev), uint64(ino)
 				m.SeenAt = time.Duration(seen) * time.Millisecond

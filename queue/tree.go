@@ -9,6 +9,7 @@ import (
 
 	"iksync/state"
 	"iksync/state/failpoint"
+	"iksync/uploader/imagekit/names"
 )
 
 // Tree is a directory whose files are all elsewhere by now: in another directory.
@@ -31,16 +32,19 @@ type Tree struct {
 // treeQuery is one statement and so of one moment. Its parameters: the directory before
 // (1 root, 2 begin and 3 end of its paths), its folder (4, 5), the root of the directory
 // after (6), the folder that it is to become (7, 8), where the rest of a remote path begins
-// (9), the begin of the paths after (10), and where the rest of a path begins (11).
+// (9), the begin of the paths after (10), and where the rest of a path begins (11). Names
+// are compared by their keys, with those of the folder that it is to become (12, 13).
 const treeQuery = `SELECT * FROM
 	(SELECT count(*), coalesce(sum(NOT (f.remote_path > ?4 AND f.remote_path < ?5)), 0) FROM files f WHERE f.root_id = ?1 AND f.path > ?2 AND f.path < ?3),
-	(SELECT count(*), coalesce(sum(j.ctime_ns = f.ctime_ns AND j.ino = f.ino AND j.dev = f.dev AND j.mount = 0 AND f.mount = 0), 0), coalesce(sum(j.remote_path IS NOT ?7 || substr(f.remote_path, ?9)), 0)
+	(SELECT count(*), coalesce(sum(j.ctime_ns = f.ctime_ns AND j.ino = f.ino AND j.dev = f.dev AND j.mount = 0 AND f.mount = 0), 0), coalesce(sum(coalesce(j.remote_key, j.remote_path) IS NOT ?12 || substr(coalesce(f.remote_key, f.remote_path), ?9)), 0)
 		FROM files f JOIN jobs j ON j.donor = f.id
 		WHERE f.root_id = ?1 AND f.path > ?2 AND f.path < ?3 AND j.root_id = ?6 AND j.move <> 0 AND j.leased = 0
 			AND j.path = CAST(?10 || substr(f.path, ?11) AS BLOB)
 			AND j.size = f.size AND j.mtime_ns = f.mtime_ns),
 	(SELECT count(*) FROM files f WHERE f.remote_path > ?4 AND f.remote_path < ?5 AND NOT (f.root_id = ?1 AND f.path > ?2 AND f.path < ?3)),
 	(SELECT count(*), coalesce(min((SELECT j.donor FROM jobs j WHERE j.donor = f.id AND j.move = 1)), 0) FROM files f WHERE f.remote_path > ?7 AND f.remote_path < ?8),
+	(SELECT count(*) FROM files f WHERE ?12 <> ?7 AND f.remote_path > ?12 AND f.remote_path < ?13 AND NOT (f.root_id = ?1 AND f.path > ?2 AND f.path < ?3)),
+	(SELECT count(*) FROM files f WHERE f.remote_key > ?12 AND f.remote_key < ?13 AND NOT (f.root_id = ?1 AND f.path > ?2 AND f.path < ?3)),
 	(SELECT count(*) FROM jobs j WHERE j.unsure <> 0 AND j.remote_path > ?4 AND j.remote_path < ?5),
 	(SELECT count(*) FROM intents i WHERE i.aside <> 0 AND (i.source > ?4 AND i.source < ?5 OR i.target > ?4 AND i.target < ?5 OR i.source > ?7 AND i.source < ?8 OR i.target > ?7 AND i.target < ?8
 		OR i.kind IN (2, 6) AND (?4 >= i.source || '/' AND ?4 < i.source || '0' OR i.target <> '' AND ?4 >= i.target || '/' AND ?4 < i.target || '0'
@@ -50,15 +54,15 @@ const treeQuery = `SELECT * FROM
 // have been moved. Source and Target are the remote folders of the directories.
 func (q *Queue) Tree(ctx context.Context, t *Tree) error {
 	from, to := t.From.Path+"/", t.To.Path+"/"
-	var outside, misplaced, renamed, occupied, ahead, unsure, aside int64
+	var outside, misplaced, renamed, occupied, asSafe, asKept, ahead, unsure, aside int64
 	// With a million records that takes seconds, so the writer is not held meanwhile: what
 	// comes between is looked at again when the move is intended.
 	rows, err := q.db.Query(ctx, treeQuery, t.From.RootID, []byte(from), []byte(t.From.Path+"0"), t.Source+"/", t.Source+"0",
-		t.To.RootID, t.Target+"/", t.Target+"0", len([]rune(t.Source))+2, to, len(from)+1)
+		t.To.RootID, t.Target+"/", t.Target+"0", len([]rune(names.FolderKey(t.Source)))+2, to, len(from)+1, names.FolderKey(t.Target)+"/", names.FolderKey(t.Target)+"0")
 	if err == nil {
 		defer rows.Close()
 		if rows.Next() {
-			err = rows.Scan(&t.Records, &misplaced, &t.Alike, &t.Matched, &renamed, &outside, &occupied, &ahead, &unsure, &aside)
+			err = rows.Scan(&t.Records, &misplaced, &t.Alike, &t.Matched, &renamed, &outside, &occupied, &ahead, &asSafe, &asKept, &unsure, &aside)
 		}
 		err = errors.Join(err, rows.Err())
 	}
@@ -77,7 +81,7 @@ func (q *Queue) Tree(ctx context.Context, t *Tree) error {
 		t.Obstacle = "an upload into its folder had no answer yet"
 	case aside > 0:
 		t.Obstacle = "the outcome of a call about its folder is not known"
-	case occupied > 0:
+	case occupied+asSafe+asKept > 0:
 		t.Obstacle = "the folder that it is to become is in use"
 	}
 	return nil
@@ -166,7 +170,7 @@ func moveRecord(tx *state.Tx, i *Intent, f *state.File, where func(*state.File, 
 	// None of the records' files is where it was. What is at the new place is the
 	// record's own, or was put in its place since; or the file is gone from there. But
 	// a record whose file is elsewhere by now goes with that.
-	n, err := tx.ExecRows(`UPDATE files SET root_id = ?2, path = ?3, astray = 0, `+nowhereRead+` WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM files o WHERE o.root_id = ?2 AND o.path = ?3)
+	n, err := tx.ExecRows(`UPDATE files SET root_id = ?2, path = ?3, astray = 0, wanted_key = NULL, `+nowhereRead+` WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM files o WHERE o.root_id = ?2 AND o.path = ?3)
 		AND (EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = ?2 AND j.path = ?3 AND j.donor = ?1) OR NOT EXISTS (SELECT 1 FROM jobs o WHERE o.donor = ?1))`,
 		f.ID, i.To.RootID, []byte(to))
 	if err == nil && n == 0 {
@@ -191,11 +195,11 @@ const nowhereRead = `mount = iif(mount = 0, 0, -1)`
 // follows from its remote path, and its file has a job as the donor's at the new place.
 // Else it does nothing and returns false.
 func movePlainRecord(tx *state.Tx, f *state.File, remote string, to Place) (bool, error) {
-	n, err := tx.ExecRows(`UPDATE files SET remote_path = ?2, root_id = ?3, path = ?4, astray = 0, absent = 0, absent_at = 0, kept = 0, `+nowhereRead+`
+	n, err := tx.ExecRows(`UPDATE files SET remote_path = ?2, remote_key = ?5, wanted_key = NULL, root_id = ?3, path = ?4, astray = 0, absent = 0, absent_at = 0, kept = 0, `+nowhereRead+`
 		WHERE id = ?1 AND form IS NOT NULL AND name = '' AND url = '' AND thumbnail_url = ''
 			AND NOT EXISTS (SELECT 1 FROM files o WHERE o.root_id = ?3 AND o.path = ?4)
 			AND EXISTS (SELECT 1 FROM jobs j WHERE j.root_id = ?3 AND j.path = ?4 AND j.donor = ?1)`,
-		f.ID, remote, to.RootID, []byte(to.Path))
+		f.ID, remote, to.RootID, []byte(to.Path), keyOf(remote))
 	if err != nil || n == 0 {
 		return false, err
 	}

@@ -8,6 +8,8 @@ import (
 	"iter"
 	"path"
 	"time"
+
+	"iksync/uploader/imagekit/names"
 )
 
 // Hash is the xxh3-128 of a file's content, big-endian. The zero value is a
@@ -42,6 +44,10 @@ type File struct {
 
 	UploadedAt time.Time // ms resolution
 	CheckedAt  time.Time // when the content was last compared with the disk
+
+	// WantedKey is, of an asset that has a suffix in its name because another path had the
+	// name, the key of its remote path without it; else "". See package names.
+	WantedKey string
 
 	Unproven bool // adopted without comparing the bytes: the asset may have other content
 
@@ -92,7 +98,7 @@ func (a Absence) String() string {
 
 const fileColumns = `f.id, f.root_id, f.path, f.size, f.mtime_ns, f.ctime_ns, f.dev, f.ino, f.hash,
 	f.file_id, f.version_id, f.name, f.remote_path, f.url, f.thumbnail_url, f.width, f.height,
-	f.file_type, f.uploaded_at, f.checked_at, f.absent, f.absent_at, f.kept, f.mount, f.unproven, f.stored_size, ` + formColumns
+	f.file_type, f.uploaded_at, f.checked_at, f.absent, f.absent_at, f.kept, f.mount, f.unproven, f.stored_size, f.wanted_key, ` + formColumns
 
 const (
 	formColumns  = `f.form, m.url_base, m.thumbnail_base, m.file_type`
@@ -100,6 +106,14 @@ const (
 	withBody     = `, r.body, m.body FROM files f LEFT JOIN forms m ON m.id = f.form LEFT JOIN responses r ON r.file_id = f.id `
 	aliasesJoins = `, r.body, m.body FROM aliases a JOIN files f ON f.id = a.of LEFT JOIN forms m ON m.id = f.form LEFT JOIN responses r ON r.file_id = f.id `
 )
+
+// ownKey is what is recorded as the key of a remote path: nil for the path itself.
+func ownKey(remote string) any {
+	if key := names.Key(remote); key != remote {
+		return key
+	}
+	return nil
+}
 
 // PutFile records f, replacing the record of its path. A remote path that
 // belongs to another local path is an error wrapping [ErrRemoteTaken].
@@ -120,12 +134,12 @@ const (
 
 	putFileHead = `INSERT INTO files (root_id, path, size, mtime_ns, ctime_ns, dev, ino, hash,
 			file_id, version_id, name, remote_path, url, thumbnail_url, width, height,
-			file_type, uploaded_at, checked_at, form, mount, unproven, stored_size)
-		SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23 WHERE `
+			file_type, uploaded_at, checked_at, form, mount, unproven, remote_key, wanted_key, vacated, stored_size)
+		SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?24 IS NOT NULL,?25 WHERE `
 	putFileTail = ` ON CONFLICT (root_id, path) DO UPDATE SET
 			size=?3, mtime_ns=?4, ctime_ns=?5, dev=?6, ino=?7, hash=?8, file_id=?9, version_id=?10,
 			name=?11, remote_path=?12, url=?13, thumbnail_url=?14, width=?15, height=?16,
-			file_type=?17, uploaded_at=?18, checked_at=?19, form=?20, mount=?21, unproven=?22, stored_size=?23, absent=0, absent_at=0, kept=0`
+			file_type=?17, uploaded_at=?18, checked_at=?19, form=?20, mount=?21, unproven=?22, remote_key=?23, wanted_key=?24, vacated=?24 IS NOT NULL, stored_size=?25, absent=0, absent_at=0, kept=0`
 )
 
 // putFile records f by one of those statements; false when its condition is not met.
@@ -137,7 +151,7 @@ func (tx *Tx) putFile(statement string, f *File) (bool, error) {
 	n, err := tx.ExecRows(statement,
 		f.RootID, []byte(f.Path), f.Stat.Size, f.Stat.MtimeNs, f.Stat.CtimeNs, int64(f.Stat.Dev), int64(f.Stat.Ino), f.Hash[:],
 		f.FileID, as.versionID, as.name, f.RemotePath, as.url, as.thumbnail, f.Width, f.Height,
-		as.fileType, f.UploadedAt.UnixMilli(), f.CheckedAt.UnixMilli(), as.form, f.Stat.Mount, f.Unproven, f.StoredSize)
+		as.fileType, f.UploadedAt.UnixMilli(), f.CheckedAt.UnixMilli(), as.form, f.Stat.Mount, f.Unproven, ownKey(f.RemotePath), sql.NullString{String: f.WantedKey, Valid: f.WantedKey != ""}, f.StoredSize)
 	if isConstraint(err) {
 		if owner, lookup := tx.RemoteOwner(f.RemotePath); lookup == nil && owner != nil {
 			return false, fmt.Errorf("record %q: remote path %s is taken: %w %q", f.Path, f.RemotePath, ErrRemoteTaken, owner.Path)
@@ -165,8 +179,8 @@ func (tx *Tx) PutAsset(f *File) error {
 	if err != nil {
 		return err
 	}
-	err = tx.Exec(`UPDATE files SET file_id=?2, version_id=?3, name=?4, remote_path=?5, url=?6, thumbnail_url=?7, file_type=?8, form=?9 WHERE id=?1`,
-		f.ID, f.FileID, as.versionID, as.name, f.RemotePath, as.url, as.thumbnail, as.fileType, as.form)
+	err = tx.Exec(`UPDATE files SET file_id=?2, version_id=?3, name=?4, remote_path=?5, url=?6, thumbnail_url=?7, file_type=?8, form=?9, remote_key=?10 WHERE id=?1`,
+		f.ID, f.FileID, as.versionID, as.name, f.RemotePath, as.url, as.thumbnail, as.fileType, as.form, ownKey(f.RemotePath))
 	if err == nil && as.form == nil {
 		err = tx.Exec(`INSERT INTO responses (file_id, body) VALUES (?1, ?2) ON CONFLICT (file_id) DO UPDATE SET body = ?2`, f.ID, append([]byte{}, f.Response...))
 	}
@@ -181,10 +195,10 @@ func (tx *Tx) PutAsset(f *File) error {
 // the new ones, too.
 func (tx *Tx) MoveAsset(f *File, remote, url, thumbnail string) error {
 	// What follows from a form and the new path is left to them.
-	err := tx.Exec(`UPDATE files SET remote_path = ?2, name = iif(form IS NULL, ?5, ''),
+	err := tx.Exec(`UPDATE files SET remote_path = ?2, remote_key = ?6, name = iif(form IS NULL, ?5, ''),
 			url           = iif(?3 IS (SELECT url_base || ?2 FROM forms WHERE id = form), '', ?3),
 			thumbnail_url = iif(?4 IS (SELECT thumbnail_base || ?2 FROM forms WHERE id = form), '', ?4)
-		WHERE id = ?1`, f.ID, remote, url, thumbnail, path.Base(remote))
+		WHERE id = ?1`, f.ID, remote, url, thumbnail, path.Base(remote), ownKey(remote))
 	if err == nil { // without a form there is an answer of its own
 		err = tx.Exec(`UPDATE responses SET body = CAST(json_replace(CAST(body AS TEXT), '$.filePath', ?2, '$.name', ?4, '$.url', ?3, '$.thumbnailUrl', ?5, '$.thumbnail', ?5) AS BLOB) WHERE file_id = ?1 AND json_valid(CAST(body AS TEXT))`,
 			f.ID, remote, url, path.Base(remote), thumbnail)
@@ -301,7 +315,7 @@ func (tx *Tx) FileByID(id int64) (*File, error) {
 func (db *DB) Aliases(ctx context.Context, rootID int64) iter.Seq2[*File, error] {
 	return db.files(ctx, `SELECT f.id, a.root_id, a.path, a.size, a.mtime_ns, a.ctime_ns, a.dev, a.ino, a.hash,
 		f.file_id, f.version_id, f.name, f.remote_path, f.url, f.thumbnail_url, f.width, f.height,
-		f.file_type, f.uploaded_at, f.checked_at, 0, 0, 0, a.mount, 0, f.stored_size, `+formColumns+aliasesJoins+`
+		f.file_type, f.uploaded_at, f.checked_at, 0, 0, 0, a.mount, 0, f.stored_size, NULL, `+formColumns+aliasesJoins+`
 		WHERE ?1 IN (0, a.root_id) ORDER BY a.root_id, a.path`, rootID)
 }
 
@@ -316,6 +330,15 @@ func (db *DB) FilesBelow(ctx context.Context, rootID int64, dir string) iter.Seq
 // RemoteOwner is [Tx.RemoteOwner] outside of a transaction.
 func (db *DB) RemoteOwner(ctx context.Context, remotePath string) (*File, error) {
 	rows, err := db.Query(ctx, oneFile+`f.remote_path = ?`, remotePath)
+	return single(rows, err, remotePath)
+}
+
+// KeyOwner returns the record, but for one, whose remote path has the key of another
+// remote path: in some library the two are one. nil is that there is none; of several it is
+// the one at just that path.
+func (db *DB) KeyOwner(ctx context.Context, remotePath string, but int64) (*File, error) {
+	rows, err := db.Query(ctx, oneFile+`(f.remote_path IN (?1, ?2) OR f.remote_key = ?2) AND f.id <> ?3 ORDER BY f.remote_path = ?1 DESC LIMIT 1`,
+		remotePath, names.Key(remotePath), but)
 	return single(rows, err, remotePath)
 }
 
@@ -374,10 +397,10 @@ func scanFile(rows *sql.Rows) (*File, error) {
 	var path, hash []byte
 	var dev, ino, uploaded, checked, absentAt int64
 	var formID sql.NullInt64
-	var urlBase, thumbnailBase, fileType, body sql.NullString
+	var wanted, urlBase, thumbnailBase, fileType, body sql.NullString
 	err := rows.Scan(&f.ID, &f.RootID, &path, &f.Stat.Size, &f.Stat.MtimeNs, &f.Stat.CtimeNs, &dev, &ino, &hash,
 		&f.FileID, &f.VersionID, &f.Name, &f.RemotePath, &f.URL, &f.ThumbnailURL, &f.Width, &f.Height,
-		&f.FileType, &uploaded, &checked, &f.Absent, &absentAt, &f.Kept, &f.Stat.Mount, &f.Unproven, &f.StoredSize,
+		&f.FileType, &uploaded, &checked, &f.Absent, &absentAt, &f.Kept, &f.Stat.Mount, &f.Unproven, &f.StoredSize, &wanted,
 		&formID, &urlBase, &thumbnailBase, &fileType, &f.Response, &body)
 	if err != nil {
 		return nil, fmt.Errorf("the record of %q can't be read: %w", path, err)
@@ -389,7 +412,7 @@ func scanFile(rows *sql.Rows) (*File, error) {
 		return nil, fmt.Errorf("the record of %q is of form %d, which is no forms.id", path, formID.Int64)
 	}
 	copy(f.Hash[:], hash)
-	f.Path = string(path)
+	f.Path, f.WantedKey = string(path), wanted.String
 	if formID.Valid {
 		m := form{urlBase: urlBase.String, thumbnailBase: thumbnailBase.String, thumbnail: thumbnailBase.Valid, fileType: fileType.String, body: body.String}
 		m.derive(&f)

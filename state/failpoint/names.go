@@ -54,6 +54,7 @@ const (
 	IdentifyCommit      = "queue.identify.commit"
 	SettleAfter         = "queue.settle.after"
 	SettledCommit       = "queue.settled.commit"
+	ShortenedCommit     = "queue.shortened.commit"
 	DecideCommit        = "queue.decide.commit"
 	ToUploadCommit      = "queue.toupload.commit"
 	RelabelCommit       = "queue.relabel.commit"
@@ -100,7 +101,7 @@ var Names = []string{
 	CompleteRecord, CompleteRemove, CompleteCommit, TouchCommit, DropCommit, FailCommit, AliasCommit,
 	EnqueueCommit, EnqueueAfter, CancelCommit, MarkAbsentCommit, MarkPresentCommit, ScannedCommit, ScannedAfter, DueCommit,
 	IntendCommit, IntendAfter, NoteJobCommit, ForgetCommit, PlacedCommit, LocateCommit, LostCommit, RemovedCommit, IdentifyCommit,
-	SettleAfter, SettledCommit, DecideCommit, ToUploadCommit, RelabelCommit, RelabelAfter, MovedTreeCommit, MovedPageCommit, NoteFolderCommit, ForgetFolderCommit, RehomeCommit, RehomedCommit,
+	SettleAfter, SettledCommit, ShortenedCommit, DecideCommit, ToUploadCommit, RelabelCommit, RelabelAfter, MovedTreeCommit, MovedPageCommit, NoteFolderCommit, ForgetFolderCommit, RehomeCommit, RehomedCommit,
 	JobDone, Upload, Uploaded,
 	LibraryFind, LibraryFound, LibraryDetails, LibraryDetailed, LibraryList, LibraryListed, LibraryFolderExists, LibraryFolderKnown,
 	LibraryRename, LibraryRenamed, LibraryMove, LibraryMoved, LibraryCopy, LibraryCopied, LibraryDelete, LibraryDeleted,

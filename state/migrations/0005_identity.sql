@@ -48,6 +48,36 @@ UPDATE roots SET replaced_at = scanned_at WHERE stranger = 1;
 -- Assets of the root that are outside of its folder are moved into it.
 ALTER TABLE roots ADD COLUMN rehome INTEGER NOT NULL DEFAULT 0; -- 1: they are to be, as somebody has asked for
 
+-- Names that ImageKit is documented to change may be kept all the same. The key of a remote
+-- path is what becomes of it where only the documented characters are kept; a key is
+-- reserved for one local path. NULL: it is the remote path itself.
+ALTER TABLE files   ADD COLUMN remote_key TEXT;
+ALTER TABLE jobs    ADD COLUMN remote_key TEXT;
+ALTER TABLE aliases ADD COLUMN remote_key TEXT;
+ALTER TABLE intents ADD COLUMN target_key TEXT;
+CREATE INDEX files_remote_key ON files (remote_key) WHERE remote_key IS NOT NULL;
+CREATE INDEX jobs_remote_key  ON jobs (remote_key) WHERE remote_key IS NOT NULL;
+ALTER TABLE roots   ADD COLUMN names INTEGER NOT NULL DEFAULT 0; -- what the library does with such names: 0 not known, 1 keeps them, 2 changes them
+
+-- The asset has a suffix in its name because another path had the name: the key of the
+-- remote path without it. Where that may have become free the mover looks.
+ALTER TABLE files ADD COLUMN wanted_key TEXT;
+ALTER TABLE files ADD COLUMN vacated INTEGER NOT NULL DEFAULT 0; -- 1: it may have become free
+CREATE INDEX files_wanted  ON files (wanted_key) WHERE wanted_key IS NOT NULL;
+CREATE INDEX files_vacated ON files (id) WHERE vacated <> 0;
+CREATE TRIGGER files_left AFTER DELETE ON files BEGIN
+    UPDATE files SET vacated = 1 WHERE wanted_key = coalesce(old.remote_key, old.remote_path);
+END;
+CREATE TRIGGER files_went AFTER UPDATE OF remote_path ON files WHEN new.remote_path <> old.remote_path BEGIN
+    UPDATE files SET vacated = 1 WHERE wanted_key = coalesce(old.remote_key, old.remote_path);
+END;
+CREATE TRIGGER jobs_left AFTER DELETE ON jobs WHEN old.remote_path IS NOT NULL BEGIN
+    UPDATE files SET vacated = 1 WHERE wanted_key = coalesce(old.remote_key, old.remote_path);
+END;
+CREATE TRIGGER jobs_went AFTER UPDATE OF remote_path ON jobs WHEN old.remote_path IS NOT NULL AND new.remote_path IS NOT old.remote_path BEGIN
+    UPDATE files SET vacated = 1 WHERE wanted_key = coalesce(old.remote_key, old.remote_path);
+END;
+
 -- Times beyond 7,000,000,000 seconds from 1970 count microseconds from there, so that those
 -- outside of 1678 to 2262 are held, too (state.EncodeTime). -2^63 is no time of a file.
 UPDATE files SET mtime_ns =  7000000000000000000 + (mtime_ns - 7000000000000000000) / 1000 WHERE mtime_ns >= 7000000000000000000;
