@@ -325,8 +325,7 @@ const maxAccepted = 30
 
 // lookUp asks for an asset that ImageKit accepted in an earlier attempt.
 func (p *Pool) lookUp(ctx context.Context, root *Root, job *queue.Job, st state.Stat) {
-	p.stats.requests.Add(1)
-	asset, err := p.library.Find(ctx, job.RemotePath)
+	asset, err := p.findEither(ctx, job.RemotePath)
 	if err != nil {
 		p.settle(ctx, job, err)
 		return
@@ -346,7 +345,9 @@ func (p *Pool) lookUp(ctx context.Context, root *Root, job *queue.Job, st state.
 }
 
 func (p *Pool) record(job *queue.Job, asset *imagekit.Asset, st state.Stat, sum state.Hash) {
-	if asset.FilePath != job.RemotePath {
+	if mapped(job.RemotePath, asset.FilePath) {
+		p.sayMapped(job.RootID, job.RemotePath, asset.FilePath)
+	} else if asset.FilePath != job.RemotePath {
 		p.stats.noteMismatch(Mismatch{RootID: job.RootID, Path: job.Path, Asked: job.RemotePath, Given: asset.FilePath})
 	}
 	p.reached(job, true)
@@ -386,6 +387,7 @@ func (p *Pool) file(job *queue.Job, asset *imagekit.Asset, st state.Stat, sum st
 		FileID: asset.FileID, VersionID: location(asset).VersionID, Name: asset.Name, RemotePath: asset.FilePath,
 		URL: asset.URL, ThumbnailURL: asset.ThumbnailURL, Width: asset.Width, Height: asset.Height,
 		FileType: asset.FileType, Response: asset.Raw, UploadedAt: now, CheckedAt: now,
+		WantedKey: p.wantedKey(job.RootID, job.Path, asset.FilePath),
 	}
 	f.SetStoredSize(asset.Size)
 	return f

@@ -134,8 +134,7 @@ func (p *Pool) copy(ctx context.Context, root *Root, job *queue.Job, other *stat
 	if !params.Copyable() {
 		return nil, nil
 	}
-	p.stats.requests.Add(1)
-	there, err := p.library.Find(ctx, job.RemotePath)
+	there, err := p.findEither(ctx, job.RemotePath)
 	if err != nil || there != nil {
 		return nil, err
 	}
@@ -178,8 +177,7 @@ func (p *Pool) asRecorded(ctx context.Context, f *state.File) (*imagekit.Asset, 
 // is recorded; nil when it does not show.
 func (p *Pool) copied(ctx context.Context, job *queue.Job, other *state.File) (*imagekit.Asset, error) {
 	for range 3 { // what is new may not be listed yet
-		p.stats.requests.Add(1)
-		asset, err := p.library.Find(ctx, job.RemotePath)
+		asset, err := p.findEither(ctx, job.RemotePath)
 		if err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 	"iksync/queue"
 	"iksync/state"
 	"iksync/uploader/imagekit"
+	"iksync/uploader/imagekit/names"
 )
 
 const (
@@ -154,7 +155,7 @@ func (m *mover) settleFile(ctx context.Context, i *queue.Intent, f *state.File) 
 		elsewhere = []string{i.Target, path.Join(folder, path.Base(i.Target)), path.Join(folder, path.Base(aside(f, i.Target))),
 			path.Join(path.Dir(i.Target), path.Base(aside(f, i.Target)))}
 	case queue.TrashFile:
-		elsewhere = []string{i.Target}
+		elsewhere = []string{i.Target, names.Key(i.Target)}
 	}
 	asset, err := m.find(ctx, f, elsewhere...)
 	if err != nil {
@@ -166,9 +167,9 @@ func (m *mover) settleFile(ctx context.Context, i *queue.Intent, f *state.File) 
 		return m.p.q.Removed(ctx, i, "")
 	case asset == nil:
 		return m.lost(ctx, f)
-	case i.Kind == queue.TrashFile && asset.FilePath == i.Target:
+	case i.Kind == queue.TrashFile && (asset.FilePath == i.Target || asset.FilePath == names.Key(i.Target)):
 		m.p.stats.removed.Add(1)
-		return m.p.q.Removed(ctx, i, i.Target)
+		return m.p.q.Removed(ctx, i, asset.FilePath)
 	}
 	err = m.p.q.Placed(ctx, i, location(asset))
 	if errors.Is(err, state.ErrRemoteTaken) { // two records of one asset: the other is right

@@ -12,6 +12,7 @@ import (
 	"iksync/queue"
 	"iksync/state"
 	"iksync/uploader/imagekit"
+	"iksync/uploader/imagekit/names"
 )
 
 // errOccupied says that something else is where an asset is to go.
@@ -58,7 +59,7 @@ func (m *mover) move(ctx context.Context, mv *queue.Move) error {
 // where they go round, or where a broken-off attempt has left it. An error is of the
 // move that it returns.
 func (m *mover) makeRoom(ctx context.Context, chain []*queue.Move, n int) (int, error) {
-	owner, err := m.p.db.RemoteOwner(ctx, chain[n].Remote)
+	owner, err := m.p.db.KeyOwner(ctx, chain[n].Remote, chain[n].Donor.ID)
 	if err != nil || owner == nil {
 		return n, err
 	}
@@ -76,6 +77,9 @@ func aside(f *state.File, remote string) string {
 }
 
 func (m *mover) relabel(ctx context.Context, moves ...*queue.Move) error {
+	for _, mv := range moves {
+		mv.WantedKey = m.p.wantedKey(mv.RootID, mv.Path, mv.Donor.RemotePath)
+	}
 	err := m.p.q.Relabel(ctx, moves)
 	if errors.Is(err, queue.ErrOccupied) {
 		return m.p.q.ToUpload(ctx, moves[0]) // a record came in between
@@ -102,7 +106,7 @@ func (m *mover) chain(ctx context.Context, mv *queue.Move) (chain []*queue.Move,
 		chain = append(chain, mv)
 		occupant, err := m.p.db.FileAt(ctx, mv.RootID, mv.Path)
 		if err == nil && occupant == nil {
-			occupant, err = m.p.db.RemoteOwner(ctx, mv.Remote) // its asset is there, though it is of another path
+			occupant, err = m.p.db.KeyOwner(ctx, mv.Remote, mv.Donor.ID) // its asset is there, though it is of another path
 		}
 		if err != nil || occupant == nil || occupant.ID == mv.Donor.ID {
 			return chain, false, err
@@ -159,6 +163,10 @@ const maxSteps = 6
 // recorded there.
 func (m *mover) bring(ctx context.Context, f *state.File, target string) error {
 	checked := false
+	key := names.Key(target)
+	if m.p.q.Names(f.RootID) == queue.NamesChanged {
+		target = key
+	}
 	if f.RemotePath == target {
 		return nil
 	}
@@ -175,11 +183,24 @@ func (m *mover) bring(ctx context.Context, f *state.File, target string) error {
 			}
 			checked = true
 		}
-		if err := m.stepTowards(ctx, f, target); err != nil {
+		before := f.RemotePath
+		if err := m.stepTowards(ctx, f, target, false); err != nil {
 			return err
+		}
+		if target != key && (changed(path.Base, before, f.RemotePath, target, key) || changed(path.Dir, before, f.RemotePath, target, key)) {
+			if err := m.noteMapped(ctx, f.RootID, target, f.RemotePath); err != nil {
+				return err
+			}
+			target = key
 		}
 	}
 	return errLater
+}
+
+// changed reports whether a call gave a part of a path the name that the library makes of
+// the one that was asked for.
+func changed(part func(string) string, before, after, asked, key string) bool {
+	return part(after) != part(before) && part(after) != part(asked) && part(after) == part(key)
 }
 
 // refresh looks where the asset of a record is. Calls name it by its path, and
@@ -216,15 +237,19 @@ func (m *mover) lost(ctx context.Context, f *state.File) error {
 // isFree looks whether nothing is at a remote path: moving a file to where one
 // is would join their histories without a word.
 func (m *mover) isFree(ctx context.Context, f *state.File, target string) error {
-	owner, err := m.p.db.RemoteOwner(ctx, target)
+	owner, err := m.p.db.KeyOwner(ctx, target, f.ID)
 	if err != nil {
 		return err
 	}
 	if owner != nil {
 		return errOccupied
 	}
-	m.p.stats.requests.Add(1)
-	there, err := m.p.library.Find(ctx, target)
+	find := m.p.findEither
+	if m.p.q.Names(f.RootID) == queue.NamesKept {
+		m.p.stats.requests.Add(1)
+		find = m.p.library.Find
+	}
+	there, err := find(ctx, target)
 	if err != nil {
 		return err
 	}
@@ -235,11 +260,12 @@ func (m *mover) isFree(ctx context.Context, f *state.File, target string) error 
 }
 
 // stepTowards makes one call that brings an asset nearer to its place, and
-// records where it is then, whatever the answer was.
-func (m *mover) stepTowards(ctx context.Context, f *state.File, target string) error {
+// records where it is then, whatever the answer was. With vacant it makes none if somebody
+// else has reserved the target.
+func (m *mover) stepTowards(ctx context.Context, f *state.File, target string, vacant bool) error {
 	folder, name := split(f.RemotePath)
 	toFolder, toName := split(target)
-	i := &queue.Intent{Kind: queue.MoveFile, File: f.ID, Source: f.RemotePath, Target: target}
+	i := &queue.Intent{Kind: queue.MoveFile, File: f.ID, Source: f.RemotePath, Target: target, Vacant: vacant}
 	if err := m.p.q.Intend(ctx, i); err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ import (
 	"iksync/uploader"
 	"iksync/uploader/emulator"
 	"iksync/uploader/imagekit"
+	"iksync/uploader/imagekit/names"
 	"iksync/watcher"
 	"iksync/watcher/filter"
 )
@@ -61,6 +62,9 @@ type mirrored struct {
 	filter *filter.Set
 	off    bool // not configured by now
 	params imagekit.Params
+
+	names   names.Mode
+	removal uploader.Removal
 }
 
 // newMirror makes a mirror with a root for each folder, of one when none is named.
@@ -192,7 +196,7 @@ func (m *mirror) configured() []*mirrored {
 
 func (m *mirror) scanOptions(r *mirrored) watcher.Options {
 	return watcher.Options{Root: r.root, Filter: r.filter,
-		Remote: func(path string) (string, error) { return imagekit.RemotePath(r.root.Folder, path) }}
+		Remote: func(path string) (string, error) { return names.Path(r.root.Folder, path, r.names) }}
 }
 
 // scan walks all roots.
@@ -220,14 +224,15 @@ func (m *mirror) options() uploader.Options {
 		m.Cleanup(func() { check(m.T, dir.Close()) })
 		scan := m.scanOptions(r)
 		o.Roots = append(o.Roots, uploader.Root{
-			ID: r.root.ID, Dir: dir, Folder: r.root.Folder, Hold: scan.Limits.Hold, Duplicates: m.duplicates,
+			ID: r.root.ID, Dir: dir, Folder: r.root.Folder, Names: r.names, Removal: r.removal, Hold: scan.Limits.Hold, Duplicates: m.duplicates,
 			Params: func(string) imagekit.Params {
 				params := r.params
 				params.UseUniqueFileName = &no
 				return params
 			},
-			Calm:    func() bool { return true },
-			Absence: func(path string) state.Absence { return scan.Absence(dir, path, time.Now()) },
+			Calm:     func() bool { return true },
+			Absence:  func(path string) state.Absence { return scan.Absence(dir, path, time.Now()) },
+			Identity: func() ([]byte, error) { return watcher.Identity(r.dir) },
 		})
 	}
 	return o
@@ -371,7 +376,7 @@ func (m *mirror) compareDisk(records map[string]*state.File) {
 				m.Errorf("%q has no record", rel)
 			} else if !f.Stat.Same(state.StatOf(info)) || f.Absent != state.Present {
 				m.Errorf("%q is not as it is recorded: %+v", rel, f)
-			} else if want, err := imagekit.RemotePath(r.root.Folder, rel); err != nil || f.RemotePath != want && !m.astray[rel] {
+			} else if want, err := m.wanted(r, rel); err != nil || f.RemotePath != want && !m.astray[rel] {
 				m.Errorf("%q is at %s, should be at %s (%v)", rel, f.RemotePath, want, err)
 			}
 			return nil
@@ -382,6 +387,14 @@ func (m *mirror) compareDisk(records map[string]*state.File) {
 			}
 		}
 	}
+}
+
+// wanted is where the asset of a file is to be.
+func (m *mirror) wanted(r *mirrored, path string) (string, error) {
+	if m.q.Names(r.root.ID) == queue.NamesChanged {
+		return names.Path(r.root.Folder, path, names.Safe)
+	}
+	return names.Path(r.root.Folder, path, r.names)
 }
 
 func (m *mirror) compareLibrary(records map[string]*state.File) {

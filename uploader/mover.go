@@ -16,6 +16,7 @@ import (
 	"iksync/queue"
 	"iksync/state"
 	"iksync/uploader/imagekit"
+	"iksync/uploader/imagekit/names"
 )
 
 const (
@@ -169,6 +170,14 @@ func (m *mover) pass(ctx context.Context) (did bool, next time.Time, err error) 
 			break
 		}
 	}
+	if m.p.o.Idle == nil { // else it is done at the end
+		shorter, err := m.shortenAll(ctx, m.p.open())
+		did = did || shorter
+		if err != nil {
+			next, err = m.later(err)
+			return did, next, err
+		}
+	}
 	if m.p.o.Idle == nil && m.p.removes() {
 		if due := m.removed.Add(m.removeEvery); time.Now().Before(due) {
 			if next.IsZero() || due.Before(next) {
@@ -281,7 +290,8 @@ func trees(mv *queue.Move) []queue.Tree {
 		Source: mv.Donor.RemotePath, Target: mv.Remote,
 	}
 	var all []queue.Tree
-	for path.Base(t.From.Path) == path.Base(t.To.Path) && path.Base(t.Source) == path.Base(t.Target) {
+	same := names.File(path.Base(t.Source)) == names.File(path.Base(t.Target))
+	for path.Base(t.From.Path) == path.Base(t.To.Path) && same {
 		for _, p := range []*string{&t.From.Path, &t.To.Path, &t.Source, &t.Target} {
 			if *p = path.Dir(*p); *p == "." || *p == "/" {
 				return all // the root is not moved
@@ -290,6 +300,7 @@ func trees(mv *queue.Move) []queue.Tree {
 		if t.Source == t.Target {
 			return all
 		}
+		same = names.Folder(path.Base(t.Source)) == names.Folder(path.Base(t.Target))
 		all = append([]queue.Tree{t}, all...)
 	}
 	return all

@@ -15,6 +15,7 @@ import (
 	"iksync/queue"
 	"iksync/state"
 	"iksync/uploader/imagekit"
+	"iksync/uploader/imagekit/names"
 )
 
 // leastTree is from how many files on a folder is moved as a whole.
@@ -172,7 +173,7 @@ func (m *mover) moveFolder(ctx context.Context, t *queue.Tree) (bool, error) {
 		if err != nil || !done {
 			return false, m.treeFailed(ctx, err)
 		}
-		source = target
+		source = i.Target // as it is called by now
 	}
 	if parent != toParent {
 		i := then
@@ -283,7 +284,8 @@ func (m *mover) settleFolder(ctx context.Context, i, then *queue.Intent) (bool, 
 		return false, m.p.q.Forget(ctx, i) // all of it is recorded elsewhere
 	}
 	there := i.Target + strings.TrimPrefix(some.RemotePath, i.Source)
-	asset, err := m.find(ctx, some, there)
+	safe := names.FolderKey(i.Target) // what the library may have made of it
+	asset, err := m.find(ctx, some, there, safe+strings.TrimPrefix(some.RemotePath, i.Source))
 	if err != nil {
 		return false, err
 	}
@@ -293,6 +295,14 @@ func (m *mover) settleFolder(ctx context.Context, i, then *queue.Intent) (bool, 
 			return false, err
 		}
 		return m.settleFolder(ctx, i, then)
+	}
+	if safe != i.Target && asset.FilePath == safe+strings.TrimPrefix(some.RemotePath, i.Source) {
+		if err := m.noteMapped(ctx, i.To.RootID, i.Target, safe); err != nil {
+			return false, err
+		}
+		if i.Target, there = safe, asset.FilePath; then != nil {
+			then.Source = safe
+		}
 	}
 	if asset.FilePath != there {
 		return false, m.p.q.Forget(ctx, i)

@@ -80,6 +80,9 @@ func (p *Pool) Plan(ctx context.Context, remote *imagekit.Client, tell func(Step
 	if err := p.mover.remove(ctx); err != nil {
 		return 0, err
 	}
+	if err := p.mover.shortenAtEnd(ctx); err != nil && !errors.Is(err, errLater) {
+		return 0, err
+	}
 	return lib.calls + uploads, ctx.Err()
 }
 

@@ -16,6 +16,7 @@ import (
 	"iksync/queue"
 	"iksync/state"
 	"iksync/uploader/imagekit"
+	"iksync/uploader/imagekit/names"
 )
 
 // Root is a local directory whose jobs a pool runs.
@@ -42,6 +43,8 @@ type Root struct {
 	Calm func() bool
 	// Folder is the remote folder that mirrors the root.
 	Folder string
+	// Names says how names are sent.
+	Names names.Mode
 	// Removal says what becomes of the copies of files that are absent.
 	Removal Removal
 	// Duplicates says what is done with files whose content is in the library already.
@@ -157,6 +160,7 @@ type Pool struct {
 	foldersMu sync.Mutex
 	folders   map[string]bool // of the library, of which noteFolders has noted what is to be known
 	copying   atomic.Int64    // workers that let ImageKit copy something
+	mapped    sync.Map        // roots of which it was told that the library changes names
 
 	library library
 	tell    func(Step) // of a plan; nil when it is none
@@ -267,6 +271,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	moving.Wait() // else it would look into what is intended below, as if nobody was at it
 	if p.o.Idle != nil && ctx.Err() == nil && p.failure() == nil {
 		p.removeAtEnd(ctx)
+		p.shortenAtEnd(ctx)
 	}
 
 	// Nothing more is handed out: what no worker has begun goes back.
@@ -435,6 +440,16 @@ func (p *Pool) removeAtEnd(ctx context.Context) {
 	}
 	if noted := p.mover.noteLeft(ctx, err); noted != nil {
 		p.fail(noted)
+	}
+}
+
+// shortenAtEnd gives assets their names without a suffix, for such a pool.
+func (p *Pool) shortenAtEnd(ctx context.Context) {
+	if ctx.Err() != nil || p.failure() != nil {
+		return
+	}
+	if err := p.mover.shortenAtEnd(ctx); err != nil && !errors.Is(err, errLater) && ctx.Err() == nil {
+		p.fail(err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"iksync/queue"
 	"iksync/state"
 	"iksync/uploader/imagekit"
+	"iksync/uploader/imagekit/names"
 )
 
 // maxHomes bounds the remote paths that are tried for an asset that is astray.
@@ -21,9 +22,12 @@ func (m *mover) straighten(ctx context.Context, roots []int64) (bool, error) {
 	if err != nil || f == nil {
 		return false, err
 	}
-	home, err := imagekit.RemotePath(m.p.roots[f.RootID].Folder, f.Path)
+	home, err := m.p.remotePath(f.RootID, f.Path)
 	if err != nil { // the mapping has changed since
 		return true, m.p.q.Settled(ctx, f)
+	}
+	if names.Key(f.RemotePath) == names.Key(home) {
+		return true, m.p.q.Settled(ctx, f) // it is there, in one form or the other
 	}
 	target := home
 	for n := range maxHomes {
@@ -41,11 +45,11 @@ func (m *mover) straighten(ctx context.Context, roots []int64) (bool, error) {
 // bringHome brings an asset that is astray to a remote path. One of another
 // record that is there and astray, too, steps aside.
 func (m *mover) bringHome(ctx context.Context, f *state.File, target string) error {
-	owner, err := m.p.db.RemoteOwner(ctx, target)
-	if err == nil && owner != nil && owner.ID != f.ID {
+	owner, err := m.p.db.KeyOwner(ctx, target, f.ID)
+	if err == nil && owner != nil {
 		var astray bool
 		if astray, err = m.p.q.IsAstray(ctx, owner); err == nil && astray {
-			err = m.bring(ctx, owner, aside(owner, target))
+			err = m.bring(ctx, owner, aside(owner, owner.RemotePath))
 		}
 	}
 	if err != nil {

@@ -34,8 +34,7 @@ func (p *Pool) confirm(ctx context.Context, root *Root, job *queue.Job, file *os
 	if job.Changed || !st.Same(job.Stat) || prepares(root, job) {
 		return false, nil // what was sent is not what is there now, or was not stored as it is
 	}
-	p.stats.requests.Add(1)
-	asset, err := p.library.Find(ctx, job.RemotePath)
+	asset, err := p.findEither(ctx, job.RemotePath)
 	if err != nil {
 		return false, err
 	}
@@ -61,8 +60,7 @@ const maxOrphanLooks = 3
 // adoptOrphan records the asset of a file that went after its upload had no
 // answer: then its fileId is known, and the policy for files that are gone sees to it.
 func (p *Pool) adoptOrphan(ctx context.Context, job *queue.Job) {
-	p.stats.requests.Add(1)
-	asset, err := p.library.Find(ctx, job.RemotePath)
+	asset, err := p.findEither(ctx, job.RemotePath)
 	if err != nil {
 		p.settle(ctx, job, err)
 		return
