@@ -19,8 +19,10 @@ import (
 
 	"iksync/cmd/iksync/internal/config"
 	"iksync/cmd/iksync/internal/control"
+	"iksync/queue"
 	"iksync/state"
 	"iksync/uploader/imagekit"
+	"iksync/uploader/imagekit/names"
 	"iksync/watcher"
 )
 
@@ -205,7 +207,7 @@ func (e *examination) open(ctx context.Context, cfg *config.Config, path string)
 	if err != nil {
 		return err
 	}
-	return errors.Join(e.recorded(ctx, cfg, db), db.Close())
+	return errors.Join(e.recorded(ctx, cfg, db), e.names(ctx, cfg, db), db.Close())
 }
 
 // recorded compares the configured roots with the recorded ones.
@@ -244,6 +246,26 @@ func (e *examination) recorded(ctx context.Context, cfg *config.Config, db *stat
 		case len(d.may) > 0:
 			open := undecided{config: &r, may: d.may}
 			e.warn("root", "decide which it is; until then this root waits", "needs decision: %s", open.why())
+		}
+	}
+	return nil
+}
+
+// names tells which roots can't send names as they are.
+func (e *examination) names(ctx context.Context, cfg *config.Config, db *state.DB) error {
+	roots, err := db.Roots(ctx)
+	if err != nil {
+		return err
+	}
+	q := newQueue(db)
+	if err := q.ReadNames(ctx); err != nil {
+		return err
+	}
+	for i := range cfg.Roots {
+		for _, r := range roots {
+			if cfg.Roots[i].Names == names.Keep && r.Path == cfg.Roots[i].Path && q.Names(r.ID) == queue.NamesChanged {
+				e.warn("names", "nothing, or say names: safe", "%s: %s", r.Path, namesChanged)
+			}
 		}
 	}
 	return nil

@@ -305,6 +305,22 @@ func failScenarios() []*failScenario {
 			},
 		},
 		{
+			// Files have suffixes in the library until others are gone.
+			name: "names",
+			prepare: func(w *failWorld) error {
+				if w.round > 1 {
+					if err := w.remove(fmt.Sprintf("one/x_y-%d.jpg", w.round-1), fmt.Sprintf("two/x_y-%d.jpg", w.round-1)); err != nil {
+						return err
+					}
+				}
+				first := w.write(fmt.Sprintf("one/x y-%d.jpg", w.round), fmt.Sprintf("two/x y-%d.jpg", w.round))
+				return errors.Join(first, w.passes(), w.write(fmt.Sprintf("one/x_y-%d.jpg", w.round), fmt.Sprintf("two/x_y-%d.jpg", w.round)), w.passes())
+			},
+			change: func(w *failWorld) error {
+				return w.remove(fmt.Sprintf("one/x y-%d.jpg", w.round), fmt.Sprintf("two/x y-%d.jpg", w.round))
+			},
+		},
+		{
 			// Somebody moved and deleted things in the library; and a copy looks like a move.
 			name: "others",
 			begin: func(w *failWorld) error {

@@ -15,6 +15,7 @@ import (
 	"iksync/queue"
 	"iksync/state"
 	"iksync/uploader"
+	"iksync/uploader/imagekit/names"
 )
 
 const (
@@ -356,6 +357,7 @@ func (o *operator) root(ctx context.Context, g *generation, i int, backlogs map[
 	if r.Skipped == nil {
 		r.Skipped = map[string]int64{}
 	}
+	r.NamesChanged = root.config.Names == names.Keep && o.d.q.Names(r.ID) == queue.NamesChanged
 	if b, ok := backlogs[r.ID]; ok {
 		r.Backlog, r.BacklogBytes, r.Oldest, r.NotCompared = b.Jobs, b.Bytes, b.Oldest, b.NotCompared
 	}
@@ -440,8 +442,12 @@ func offline(ctx context.Context, db *state.DB, q *queue.Queue) (*control.Status
 	if err != nil {
 		return nil, err
 	}
+	if err := q.ReadNames(ctx); err != nil {
+		return nil, err
+	}
 	for _, root := range roots {
 		r := control.RootStatus{ID: root.ID, Path: display(root.Path), Folder: root.Folder, State: control.NotRunning, Failing: map[string]int64{}, Held: map[string]int64{}, Skipped: map[string]int64{}}
+		r.NamesChanged = q.Names(root.ID) == queue.NamesChanged
 		if b, ok := backlogs[root.ID]; ok {
 			r.Backlog, r.BacklogBytes, r.Oldest, r.NotCompared = b.Jobs, b.Bytes, b.Oldest, b.NotCompared
 		}

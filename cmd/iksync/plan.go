@@ -19,6 +19,7 @@ import (
 	"iksync/state"
 	"iksync/uploader"
 	"iksync/uploader/imagekit"
+	"iksync/uploader/imagekit/names"
 	"iksync/watcher"
 )
 
@@ -247,6 +248,10 @@ func (p *plan) step(s uploader.Step) {
 			line += "; " + s.Why
 		}
 	case uploader.StepMove, uploader.StepMoveFolder:
+		if s.From == s.Path {
+			line = fmt.Sprintf("%s: %s -> %s; %s", display(s.Path), s.FromRemote, s.Remote, s.Why)
+			break
+		}
 		line = fmt.Sprintf("%s -> %s: %s -> %s", display(s.From), display(s.Path), s.FromRemote, s.Remote)
 		if s.Do == uploader.StepMoveFolder {
 			line += fmt.Sprintf(" as a whole, %s", files(s.Files))
@@ -282,7 +287,7 @@ func (p *plan) name(root *config.Root, s uploader.Step, out *planStep) {
 	}
 	p.totals.Names++
 	why := "mapped"
-	if wanted, err := imagekit.RemotePath(root.Folder, s.Path); err == nil && wanted != s.Remote {
+	if wanted, err := root.RemotePath(s.Path); err == nil && names.Key(wanted) != names.Key(s.Remote) {
 		why = "collision"
 	}
 	out.Name = why

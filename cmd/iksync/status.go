@@ -183,6 +183,9 @@ func printStatus(w io.Writer, s *control.Status) error {
 		if r.HeldBack > 0 {
 			line("held back", "%s of them to be removed: %s (iksync approve)", humanize.Comma(r.HeldBack), r.Braked)
 		}
+		if r.NamesChanged {
+			line("names", "%s", namesChanged)
+		}
 		if s.Running {
 			printWatch(line, r, s.At)
 		} else if !r.Scan.Last.IsZero() {
@@ -200,6 +203,9 @@ func printStatus(w io.Writer, s *control.Status) error {
 	_, err := io.WriteString(w, b.String())
 	return err
 }
+
+// namesChanged says that a root sends other names than it is configured to.
+const namesChanged = "ImageKit does not keep names as they are, so names: keep is as names: safe"
 
 func printWatch(line func(string, string, ...any), r *control.RootStatus, now time.Time) {
 	switch {

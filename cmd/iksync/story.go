@@ -16,7 +16,6 @@ import (
 	"iksync/queue"
 	"iksync/state"
 	"iksync/uploader"
-	"iksync/uploader/imagekit"
 	"iksync/watcher"
 )
 
@@ -213,7 +212,7 @@ func (t *teller) decide(s *control.Story, at string, seen *sight) {
 	}
 	if _, reason := t.limits(path.Base(at), seen.size); reason != "" {
 		s.Filter = control.Decision{Why: reason}
-	} else if _, err := imagekit.RemotePath(t.cfg.Folder, at); err != nil {
+	} else if _, err := t.cfg.RemotePath(at); err != nil {
 		s.Filter = control.Decision{Why: err.Error()}
 	}
 }

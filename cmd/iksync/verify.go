@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -39,6 +40,7 @@ type verification struct {
 	repair  bool
 	hash    bool
 	roots   map[int64]*config.Root
+	forms   map[int64]*queue.Found // files that the library has under the other form of a record's name
 	report  verified
 	repairs []repair
 	hashes  *hashCheck
@@ -77,7 +79,7 @@ type repair struct {
 }
 
 func (a *app) verifyCommand() *cobra.Command {
-	v := &verification{backfill: &backfill{app: a}, roots: make(map[int64]*config.Root)}
+	v := &verification{backfill: &backfill{app: a}, roots: make(map[int64]*config.Root), forms: make(map[int64]*queue.Found)}
 	v.report.Differ, v.report.First, v.report.There = make(map[string]int64), []difference{}, []string{} // in JSON none is null
 	cmd := &cobra.Command{
 		Use:   "verify {--config FILE [ROOT...] | DIR --to FOLDER} [--sample N]",
@@ -253,6 +255,11 @@ func (v *verification) page(ctx context.Context, db *state.DB, q *queue.Queue, s
 			if recorded != nil {
 				continue // it was moved: its record is asked for
 			}
+			if other, err := q.FormOf(ctx, m.Found.RemotePath); err != nil {
+				return err
+			} else if other != 0 {
+				v.forms[other] = m.Found // is what became of its asset, should that be gone
+			}
 			v.report.OnlyThere++
 			if v.all || len(v.report.There) < maxListed {
 				v.report.There = append(v.report.There, m.Found.RemotePath)
@@ -301,6 +308,12 @@ func (v *verification) ask(ctx context.Context, s *uploader.Survey, f *state.Fil
 	}
 	d := difference{Root: root.Path, Path: display(f.Path), RemotePath: f.RemotePath, FileID: f.FileID}
 	switch {
+	case found == nil && v.forms[f.ID] != nil && v.forms[f.ID].Size == f.Stat.Size:
+		at := v.forms[f.ID]
+		v.report.OnlyThere--
+		v.report.There = slices.DeleteFunc(v.report.There, func(remote string) bool { return remote == at.RemotePath })
+		d.RemotePath, d.FileID = at.RemotePath, at.FileID
+		v.replaced(d, f.ID, &at.Location)
 	case found == nil:
 		d.Kind, d.Detail, d.Repair = diffMissing, "the library has no file of that fileId", "it is uploaded again"
 		v.add(d, repair{kind: diffMissing, file: f.ID, fileID: f.FileID})
@@ -405,6 +418,9 @@ func toDo(s uploader.Step) string {
 	case uploader.StepUpdate:
 		return "to be uploaded as a new version"
 	case uploader.StepMove, uploader.StepMoveFolder:
+		if s.From == s.Path {
+			return "to be renamed in the library, from " + s.FromRemote + ": " + s.Why
+		}
 		return "to be moved in the library, as here from " + display(s.From)
 	case uploader.StepCopy:
 		return "to be copied in the library, from " + s.FromRemote

@@ -286,10 +286,9 @@ func newQueue(db *state.DB) *queue.Queue { return queue.New(db, imagekit.Alterna
 
 // scanOptions is what the watcher needs of a root.
 func (r *openRoot) scanOptions(limits watcher.Limits) watcher.Options {
-	folder := r.config.Folder
 	return watcher.Options{
 		Root: r.state, Filter: r.config.Filter, Limits: limits, Symlinks: r.config.Symlinks,
-		Remote: func(path string) (string, error) { return imagekit.RemotePath(folder, path) },
+		Remote: r.config.RemotePath,
 	}
 }
 
@@ -299,7 +298,7 @@ func (r *openRoot) uploadRoot(limits watcher.Limits) uploader.Root {
 	return uploader.Root{
 		ID: r.state.ID, Dir: r.dir, Params: r.config.Params, Hold: limits.Hold,
 		Follow: r.config.Symlinks == watcher.FollowInside,
-		Folder: r.config.Folder, Removal: r.config.Removal, Duplicates: r.config.Duplicates,
+		Folder: r.config.Folder, Names: r.config.Names, Removal: r.config.Removal, Duplicates: r.config.Duplicates,
 		Identity: func() ([]byte, error) {
 			if watcher.IsEmpty(r.dir) {
 				return nil, errors.New("the root is empty: perhaps it is not mounted")

@@ -11,6 +11,7 @@ import (
 
 	"iksync/uploader"
 	"iksync/uploader/imagekit"
+	"iksync/uploader/imagekit/names"
 	"iksync/watcher"
 	"iksync/watcher/filter"
 )
@@ -63,6 +64,7 @@ type Root struct {
 	Symlinks   watcher.Symlinks
 	Removal    uploader.Removal
 	Duplicates uploader.Duplicates
+	Names      names.Mode
 	base       imagekit.Params
 	upload     Upload
 	rules      []rule
@@ -235,6 +237,7 @@ type documentRoot struct {
 	EmptyFolders string         `yaml:"empty_folders"`
 	TrashFolder  string         `yaml:"trash_folder"`
 	Duplicates   string         `yaml:"duplicates"`
+	Names        string         `yaml:"names"`
 	Upload       Upload         `yaml:"upload"`
 	Rules        []documentRule `yaml:"rules"`
 }
@@ -331,3 +334,7 @@ func duration(s string) (time.Duration, error) {
 	}
 	return time.ParseDuration(s)
 }
+
+// RemotePath maps a local path below the root to where its asset goes, as long as nothing
+// else is there and the library keeps names as they are configured.
+func (r *Root) RemotePath(local string) (string, error) { return names.Path(r.Folder, local, r.Names) }

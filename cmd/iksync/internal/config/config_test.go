@@ -332,6 +332,16 @@ func TestDuplicates(t *testing.T) {
 	}
 }
 
+func TestNames(t *testing.T) {
+	dir := photoDirs(t)
+	for keys, want := range map[string]string{"": "/photos/a_b.jpg", "names: safe": "/photos/a_b.jpg", "names: keep": "/photos/a b.jpg"} {
+		cfg := mustLoad(t, "roots: [{path: "+dir+"/photos, folder: /photos, "+keys+"}]\n")
+		if got, err := cfg.Roots[0].RemotePath("a b.jpg"); got != want || err != nil {
+			t.Errorf("with %q a b.jpg goes to %q (%v), not %q", keys, got, err, want)
+		}
+	}
+}
+
 // TestFlagsHaveTheDefaultsOfAConfiguration: what no flag says is the same as in a file.
 func TestFlagsHaveTheDefaultsOfAConfiguration(t *testing.T) {
 	dir := photoDirs(t)
@@ -363,7 +373,7 @@ func TestDiff(t *testing.T) {
 	}{
 		"defaults that are written out are no change": {
 			"imagekit: {reads_per_second: 20.0, writes_per_second: 5}\nlog: {format: auto}\n" +
-				root("delete: keep, filtered: keep, delete_after: 1d, max_delete: '100,10%', empty_folders: keep, trash_folder: iksync-trash, duplicates: upload"), nil},
+				root("delete: keep, filtered: keep, delete_after: 1d, max_delete: '100,10%', empty_folders: keep, trash_folder: iksync-trash, duplicates: upload, names: safe"), nil},
 		"rates are told": {
 			"imagekit: {reads_per_second: 0.5, writes_per_second: 6}\n" + root(""),
 			[]string{"imagekit.reads_per_second: 20 -> 0.5", "imagekit.writes_per_second: 5 -> 6"}},
@@ -375,6 +385,7 @@ func TestDiff(t *testing.T) {
 		"what becomes of empty folders is told":       {root("empty_folders: remove"), changed("empty_folders")},
 		"the trash folder is told":                    {root("trash_folder: /trash"), changed("trash_folder")},
 		"what is done with duplicates is told":        {root("duplicates: skip"), changed("duplicates")},
+		"how names are sent is told":                  {root("names: keep"), changed("names")},
 		"each key of a root is told":                  {root("exclude: ['*.psd'], min_age: 10m, junk: true, rules: [{match: a, upload: {tags: [b]}}], upload: {private: true}"), changed("exclude, junk, min_age, upload, rules")},
 		"keys that mean the defaults are no change":   {root("junk: true, symlinks: skip, min_size: 0B"), nil},
 	} {

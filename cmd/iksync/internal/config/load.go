@@ -21,6 +21,7 @@ import (
 
 	"iksync/uploader"
 	"iksync/uploader/imagekit"
+	"iksync/uploader/imagekit/names"
 	"iksync/watcher"
 	"iksync/watcher/filter"
 )
@@ -380,6 +381,7 @@ func (c *checker) root(at string, doc *documentRoot) Root {
 	}
 	r.Removal = c.removal(at, r.Folder, doc)
 	r.Duplicates = choice(c, at+".duplicates", doc.Duplicates, uploader.UploadDuplicates, uploader.CopyDuplicates, uploader.SkipDuplicates)
+	r.Names = choice(c, at+".names", doc.Names, names.Safe, names.Keep)
 	r.base = Defaults()
 	r.upload = doc.Upload
 	c.upload(at+".upload", &doc.Upload)

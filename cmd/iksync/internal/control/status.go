@@ -79,6 +79,10 @@ type RootStatus struct {
 	HeldBack int64  `json:"removals_held_back"`
 	Braked   string `json:"braked,omitempty"`
 
+	// NamesChanged tells that ImageKit has changed a name that was sent as it is, so that
+	// names: keep is as names: safe.
+	NamesChanged bool `json:"names_changed,omitempty"`
+
 	Watch Watch `json:"watch"`
 	Scan  Scan  `json:"scan"`
 }
