@@ -7,7 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"iksync/queue"
-	"iksync/uploader/imagekit"
+	"iksync/uploader/imagekit/names"
 )
 
 // rehome moves assets that are outside of their root's folder into it, where somebody has asked
@@ -36,11 +36,16 @@ func (m *mover) rehomeFolder(ctx context.Context, root *Root) (bool, error) {
 	if err != nil || f == nil {
 		return false, err
 	}
-	below, err := imagekit.RemotePath("/", f.Path)
-	if err != nil {
-		return false, nil // it is seen to alone
+	source, whole := "", false
+	for _, mode := range []names.Mode{names.Safe, names.Keep} { // it may have been uploaded with either
+		below, err := names.Path("/", f.Path, mode)
+		if err != nil {
+			return false, nil // it is seen to alone
+		}
+		if source, whole = strings.CutSuffix(f.RemotePath, below); whole {
+			break
+		}
 	}
-	source, whole := strings.CutSuffix(f.RemotePath, below)
 	why := ""
 	switch {
 	case !whole:
