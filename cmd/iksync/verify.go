@@ -308,12 +308,12 @@ func (v *verification) ask(ctx context.Context, s *uploader.Survey, f *state.Fil
 	}
 	d := difference{Root: root.Path, Path: display(f.Path), RemotePath: f.RemotePath, FileID: f.FileID}
 	switch {
-	case found == nil && v.forms[f.ID] != nil && v.forms[f.ID].Size == f.Stat.Size:
+	case found == nil && v.forms[f.ID] != nil && v.forms[f.ID].Size == f.LibrarySize():
 		at := v.forms[f.ID]
 		v.report.OnlyThere--
 		v.report.There = slices.DeleteFunc(v.report.There, func(remote string) bool { return remote == at.RemotePath })
 		d.RemotePath, d.FileID = at.RemotePath, at.FileID
-		v.replaced(d, f.ID, &at.Location)
+		return v.replaced(ctx, s, d, f, at)
 	case found == nil:
 		d.Kind, d.Detail, d.Repair = diffMissing, "the library has no file of that fileId", "it is uploaded again"
 		v.add(d, repair{kind: diffMissing, file: f.ID, fileID: f.FileID})
