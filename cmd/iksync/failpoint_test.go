@@ -178,6 +178,7 @@ func failScenarios() []*failScenario {
 				}
 				return w.change("UPDATE folders SET quiet_ms = 300000")
 			},
+			change: func(w *failWorld) error { return w.write(fmt.Sprintf("one/h%d/x/3.jpg", w.round)) },
 		},
 		{
 			name: "moves",

@@ -24,7 +24,7 @@ import (
 var failureClasses = []string{
 	imagekit.File.String(), imagekit.Transient.String(), imagekit.FileThrottled.String(), imagekit.Throttled.String(),
 	imagekit.Account.String(), imagekit.Credentials.String(), imagekit.Offline.String(),
-	"unreadable", "changing", "accepted", "conflict", "vanished", "wrong_answer",
+	"unreadable", "changing", "accepted", "conflict", "vanished", "wrong_answer", queue.ClassAltered,
 }
 
 // knownClass refuses a class that there is not.

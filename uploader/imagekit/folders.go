@@ -36,8 +36,9 @@ func (c *Client) DeleteFolder(ctx context.Context, folder string) error {
 	}
 	m.body = map[string]string{"folderPath": folder}
 	err := c.change(ctx, m)
-	// Some servers answer 404 without a reason. Whoever answers so for a folder holds
-	// nothing at that path, and a folder that can't be removed would block others for good.
+	// Some servers answer 404 without a reason. From something else than a server of the
+	// API it proves nothing, but then no file is taken for gone: a folder stays that is
+	// empty. A folder that can't be removed would keep its path blocked for good.
 	var e *Error
 	if gone(err) || errors.As(err, &e) && e.Status == http.StatusNotFound && e.Reason == "" {
 		return nil
