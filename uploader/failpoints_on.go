@@ -10,6 +10,10 @@ import (
 	"iksync/uploader/imagekit"
 )
 
+// listingLag and orphanLag are for how long a new asset may be missing from listings:
+// little longer than those of the emulator, since a test of failpoints looks often.
+const listingLag, orphanLag = 2500 * time.Millisecond, 2500 * time.Millisecond
+
 // betweenListings is the time between two listings of a folder that is to be removed:
 // short here, since a test of failpoints removes many.
 const betweenListings = 50 * time.Millisecond

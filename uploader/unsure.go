@@ -38,6 +38,10 @@ func (p *Pool) confirm(ctx context.Context, root *Root, job *queue.Job, file *os
 	if err != nil {
 		return false, err
 	}
+	if asset == nil && !job.Recorded && !p.lookedFor(job, listingLag) {
+		p.put(job, queue.Failure{Free: true, NotBefore: time.Now().Add(backoff(2, firstRetry, listingLag))})
+		return true, nil
+	}
 	if !sentByUs(job, asset, st.Size) {
 		p.stats.resent.Add(1)
 		p.o.Log.Debug("sent again: an upload had no answer, and the library does not list it", zap.String("path", job.Path), zap.String("remote_path", job.RemotePath))
@@ -53,9 +57,29 @@ func (p *Pool) confirm(ctx context.Context, root *Root, job *queue.Job, file *os
 	return true, nil
 }
 
-// maxOrphanLooks is how often it is looked for such an asset: what is new may be
-// missing from a listing.
-const maxOrphanLooks = 3
+// maxLooks bounds the jobs of which the first look is remembered.
+const maxLooks = 10_000
+
+// lookedFor reports whether an asset that no listing shows has been looked for as long as
+// listings may lag. The time counts from the first look of this pool, by a clock that only
+// runs forward.
+func (p *Pool) lookedFor(job *queue.Job, lag time.Duration) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first, ok := p.looks[job.ID]
+	if !ok {
+		if len(p.looks) >= maxLooks { // jobs that ended otherwise
+			clear(p.looks)
+		}
+		p.looks[job.ID] = time.Now()
+		return false
+	}
+	if time.Since(first) < lag {
+		return false
+	}
+	delete(p.looks, job.ID)
+	return true
+}
 
 // adoptOrphan records the asset of a file that went after its upload had no
 // answer: then its fileId is known, and the policy for files that are gone sees to it.
@@ -65,9 +89,9 @@ func (p *Pool) adoptOrphan(ctx context.Context, job *queue.Job) {
 		p.settle(ctx, job, err)
 		return
 	}
-	if asset == nil && job.Attempts < maxOrphanLooks {
-		p.put(job, queue.Failure{Class: "vanished", Reason: "the file is gone; it is looked whether an upload without an answer has come",
-			NotBefore: time.Now().Add(backoff(job.Attempts, firstRetry, longPause))})
+	if asset == nil && !p.lookedFor(job, orphanLag) {
+		p.put(job, queue.Failure{Class: "vanished", Free: true, Reason: "the file is gone; the library is asked whether an upload without an answer has arrived",
+			NotBefore: time.Now().Add(backoff(2, firstRetry, longPause))})
 		return
 	}
 	if asset == nil || asset.Age == 0 || asset.Age > time.Since(job.Unsure)+clockSlack {
