@@ -57,6 +57,14 @@ func (p *Pool) confirm(ctx context.Context, root *Root, job *queue.Job, file *os
 	return true, nil
 }
 
+// refused notes that the answer to an upload was an error, which rarely leaves an asset:
+// one look shows whether it has, and what is sent in vain is a version.
+func (p *Pool) refused(job *queue.Job) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.looks[job.ID] = time.Time{}
+}
+
 // maxLooks bounds the jobs of which the first look is remembered.
 const maxLooks = 10_000
 
