@@ -399,7 +399,7 @@ func firstSchema(path string) error {
 
 func newFailWorld(dir string, s *failScenario) (*failWorld, error) {
 	w := &failWorld{scenario: s, movesRun: &movesRun{
-		program: &movesProgram{policies: [2][2]string{{"delete", "trash"}, {"trash", "keep"}}, newIDs: s.library.NewFileIDOnMove, more: s.more},
+		program: &movesProgram{world: worldExt4, policies: [2][2]string{{"delete", "trash"}, {"trash", "keep"}}, newIDs: s.library.NewFileIDOnMove, more: s.more},
 		config:  filepath.Join(dir, "config.yaml"), state: filepath.Join(dir, "state", "iksync.db"),
 		trees: &movesTrees{base: dir, roots: []string{"one", "two"}}, library: &movesLibrary{},
 	}}

@@ -308,7 +308,9 @@ func (m *movesRun) judge(ctx context.Context, e *expectation, checkIDs bool) err
 				why = state.Filtered
 			}
 			p := m.program.policies[slices.Index(m.trees.roots, strings.Split(at, "/")[0])]
-			if policy := p[why-1]; policy != "keep" {
+			// A mount gives a root another inode, so absence proves nothing there until most
+			// files are found as recorded.
+			if policy := p[why-1]; policy != "keep" && m.program.world != worldFAT {
 				bad("%s is %s (its record says %s), and was not removed by %s", at, why, r.Absent, policy)
 			}
 		}
@@ -331,7 +333,7 @@ func (m *movesRun) judge(ctx context.Context, e *expectation, checkIDs bool) err
 	if len(now.jobs) > 0 || now.intents > 0 {
 		bad("%d intents and jobs are left: %q", now.intents, now.jobs)
 	}
-	if checkIDs && !m.program.newIDs {
+	if checkIDs && !m.program.newIDs && m.program.world.proven() {
 		for _, at := range slices.Sorted(maps.Keys(e.ids)) {
 			if r := now.files[at]; r != nil && r.FileID != e.ids[at] {
 				bad("%s (%s) has the fileId %s, and had %s", at, e.why[at], r.FileID, e.ids[at])

@@ -27,6 +27,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"iksync/uploader/emulator"
+	"iksync/watcher/faultfs"
 )
 
 // movesBudget is after how long no further seed is begun, unless their number was asked for.
@@ -34,6 +35,9 @@ const movesBudget = 50 * time.Second
 
 // movesFailed are seeds that have found something once.
 var movesFailed = []uint64{165, 1017, 1052, 2086, 2137, 2180, 2302, 2351, 2399, 2502, 2605, 2881, 2933, 2996, 5484}
+
+// movesWorlds are those that are tried when none is asked for.
+const movesWorlds = "ext4"
 
 // shrinkBudget is how long the least of a program that fails is looked for.
 const shrinkBudget = 2 * time.Minute
@@ -45,6 +49,7 @@ const shrinkBudget = 2 * time.Minute
 //
 // IKSYNC_MOVES_SEEDS=1000 tries so many seeds, from IKSYNC_MOVES_FIRST=5000 on.
 // IKSYNC_MOVES_SEED=7 tries that one, and takes operations away as long as it fails.
+// IKSYNC_MOVES_WORLD=fat lets all be on that world's file system, all chooses by seed.
 func TestMovesFollowTheTree(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -67,6 +72,7 @@ func TestMovesFollowTheTree(t *testing.T) {
 		all = append(all, first+n)
 	}
 	began := time.Now()
+	usable := faultfs.Usable(t)
 	var sent, needed, ran atomic.Int64
 	var group errgroup.Group
 	group.SetLimit(8)
@@ -75,7 +81,9 @@ func TestMovesFollowTheTree(t *testing.T) {
 			if !asked && time.Since(began) > movesBudget {
 				return nil
 			}
-			m, err := runMoves(t.Context(), t.TempDir(), newMovesProgram(seed))
+			p := newMovesProgram(seed)
+			p.world = movesWorldOf(t, seed, usable)
+			m, err := runMoves(t, t.TempDir(), p)
 			if err != nil {
 				t.Errorf("seed %d: %v\n%s", seed, err, m)
 			}
@@ -89,10 +97,23 @@ func TestMovesFollowTheTree(t *testing.T) {
 	t.Logf("%d seeds; without kills and faults %d bytes were sent, %d needed: %.4f", ran.Load(), sent.Load(), needed.Load(), float64(sent.Load())/float64(needed.Load()))
 }
 
+// movesWorldOf is the world of a seed. Those that have found something once did so on ext4.
+func movesWorldOf(t *testing.T, seed uint64, usable bool) world {
+	otherwise := movesWorlds
+	if slices.Contains(movesFailed, seed) {
+		otherwise = string(worldExt4)
+	}
+	if w := worldOf(t, "IKSYNC_MOVES_WORLD", otherwise, seed); usable {
+		return w
+	}
+	return worldExt4
+}
+
 // movesOne runs one seed and looks for the least of it that fails.
 func movesOne(t *testing.T, seed uint64) {
 	p := newMovesProgram(seed)
-	m, err := runMoves(t.Context(), t.TempDir(), p)
+	p.world = movesWorldOf(t, seed, faultfs.Usable(t))
+	m, err := runMoves(t, t.TempDir(), p)
 	if err == nil {
 		t.Logf("it passes:\n%s", m)
 		return
@@ -105,7 +126,7 @@ func movesOne(t *testing.T, seed uint64) {
 			if time.Since(began) > shrinkBudget {
 				break
 			}
-			if tried, failed := runMoves(t.Context(), t.TempDir(), q); failed != nil {
+			if tried, failed := runMoves(t, t.TempDir(), q); failed != nil {
 				p, m, err, less = q, tried, failed, true
 				break
 			}
@@ -126,6 +147,7 @@ type movesRound struct {
 // movesProgram is all that happens with one seed.
 type movesProgram struct {
 	seed     uint64
+	world    world
 	policies [2][2]string // of each root: delete, filtered
 	newIDs   bool
 	lag, job time.Duration
@@ -195,6 +217,9 @@ func (p *movesProgram) smaller() []*movesProgram {
 	}
 	for i := len(p.rounds) - 1; i >= 0; i-- {
 		add(func(q *movesProgram) { q.rounds = slices.Delete(q.rounds, i, i+1) })
+	}
+	if p.world != worldExt4 {
+		add(func(q *movesProgram) { q.world = worldExt4 })
 	}
 	if p.lag > 0 || p.job > 0 || p.newIDs {
 		add(func(q *movesProgram) { q.lag = 0 })
@@ -330,6 +355,8 @@ func fileBytes(r *http.Request, body []byte) int64 {
 type movesRun struct {
 	program *movesProgram
 	trees   *movesTrees
+	disk    *faultfs.FS // that the trees are on; nil for a plain directory
+	rand    *rand.Rand  // of the order in which files are looked at after a mount
 	library *movesLibrary
 	url     string
 	config  string
@@ -348,14 +375,22 @@ func (m *movesRun) String() string {
 	m.library.mu.Lock()
 	defer m.library.mu.Unlock()
 	said := m.library.log[max(0, len(m.library.log)-100):]
-	return fmt.Sprintf("policies (delete, filtered) %v, new ids %v, lag %v, jobs %v\n  %s\nthe last requests:\n  %s\nthe backfills of the last round:\n%s", p.policies, p.newIDs, p.lag, p.job,
+	return fmt.Sprintf("world %s, policies (delete, filtered) %v, new ids %v, lag %v, jobs %v\n  %s\nthe last requests:\n  %s\nthe backfills of the last round:\n%s", p.world, p.policies, p.newIDs, p.lag, p.job,
 		strings.Join(m.trees.said, "\n  "), strings.Join(said, "\n  "), strings.Join(lines[max(0, len(lines)-80):], ""))
 }
 
-func runMoves(ctx context.Context, dir string, p *movesProgram) (*movesRun, error) {
+func runMoves(t *testing.T, dir string, p *movesProgram) (*movesRun, error) {
+	ctx := t.Context()
 	m := &movesRun{
 		program: p, config: filepath.Join(dir, "config.yaml"), state: filepath.Join(dir, "state", "iksync.db"),
-		trees: &movesTrees{base: dir, roots: []string{"one", "two"}}, library: &movesLibrary{},
+		trees: &movesTrees{base: filepath.Join(dir, "trees"), roots: []string{"one", "two"}}, library: &movesLibrary{},
+		rand: rand.New(rand.NewPCG(p.seed, 2)),
+	}
+	if err := os.Mkdir(m.trees.base, 0o755); err != nil {
+		return m, err
+	}
+	if m.disk = p.world.mount(t, m.trees.base, p.seed); m.disk != nil {
+		defer m.disk.Close()
 	}
 	r := rand.New(rand.NewPCG(p.seed, 1))
 	for range 3 {
@@ -393,6 +428,7 @@ func runMoves(ctx context.Context, dir string, p *movesProgram) (*movesRun, erro
 
 func (m *movesRun) round(ctx context.Context, round *movesRound) error {
 	m.output = ""
+	m.remount()
 	for _, op := range round.ops {
 		m.trees.do(op)
 	}
@@ -429,6 +465,7 @@ func (m *movesRun) round(ctx context.Context, round *movesRound) error {
 	}
 	var wrong error
 	code := 0
+	m.remount()
 	for tries := range 4 {
 		if code, err = m.backfill(ctx, 0, 0); err != nil {
 			return err
@@ -448,7 +485,7 @@ func (m *movesRun) round(ctx context.Context, round *movesRound) error {
 	if wrong != nil {
 		return wrong
 	}
-	if sent := m.library.sent.Load() - before; !wild {
+	if sent := m.library.sent.Load() - before; !wild && m.program.world.proven() {
 		m.sent += sent
 		m.needed += e.bytes
 		if sent > e.bytes {
@@ -456,6 +493,22 @@ func (m *movesRun) round(ctx context.Context, round *movesRound) error {
 		}
 	}
 	return nil
+}
+
+// remount mounts the trees again, every second time, where that changes what numbers
+// files have, and looks at the files in another order than iksync does. What is not
+// mounted again shows what is wrong of a file that looks the same.
+func (m *movesRun) remount() {
+	if m.program.world != worldFAT || m.rand.IntN(2) == 0 {
+		return
+	}
+	m.trees.say("mounted again")
+	m.disk.Remount()
+	files, _ := m.trees.list()
+	m.rand.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
+	for _, f := range files {
+		m.trees.exists(f)
+	}
 }
 
 func (m *movesRun) expect(ctx context.Context) (*expectation, error) {
