@@ -308,9 +308,9 @@ func (m *movesRun) judge(ctx context.Context, e *expectation, checkIDs bool) err
 				why = state.Filtered
 			}
 			p := m.program.policies[slices.Index(m.trees.roots, strings.Split(at, "/")[0])]
-			// A mount gives a root another inode, so absence proves nothing there until most
+			// Without a proven identity of the root, absence proves nothing unless most
 			// files are found as recorded.
-			if policy := p[why-1]; policy != "keep" && m.program.world != worldFAT {
+			if policy := p[why-1]; policy != "keep" && m.program.world.proven() {
 				bad("%s is %s (its record says %s), and was not removed by %s", at, why, r.Absent, policy)
 			}
 		}

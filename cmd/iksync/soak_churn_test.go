@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -35,8 +36,20 @@ type soakChurn struct {
 	trees   *movesTrees
 	rand    *rand.Rand
 	journal *journal
-	changes int
 	before  []movesDeleted // contents of files that were changed since
+
+	mu      sync.Mutex // held while something changes
+	changes int
+	rests   bool
+}
+
+// while does something to the disk while nothing else happens to it. What is not to
+// happen to another disk rests until it is back.
+func (c *soakChurn) while(rests bool, do func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	do()
+	c.rests = rests
 }
 
 // run churns until ctx ends.
@@ -59,6 +72,11 @@ func (c *soakChurn) run(ctx context.Context) {
 }
 
 func (c *soakChurn) step() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rests {
+		return
+	}
 	op := movesOp{soakOps[c.rand.IntN(len(soakOps))], [4]uint32{c.rand.Uint32() >> 1, c.rand.Uint32() >> 1, c.rand.Uint32() >> 1, c.rand.Uint32() >> 1}}
 	w := c.trees
 	files, dirs := w.list()

@@ -21,6 +21,7 @@ import (
 
 	"iksync/state"
 	"iksync/uploader/emulator"
+	"iksync/watcher/faultfs"
 )
 
 const (
@@ -31,6 +32,8 @@ const (
 	// soakFar is from when on a backoff is left to the backfill at the end, which
 	// waits for none.
 	soakFar = 5 * time.Second
+	// soakWorlds are those that are tried when none is asked for.
+	soakWorlds = "ext4"
 )
 
 // soak is a rig whose daemon is killed again and again, while its trees change and
@@ -45,6 +48,10 @@ type soak struct {
 	runs     int               // of the daemon
 	ids      map[string]string // fileIds of the files that nothing happens to
 	twice    int               // fileIds that dead daemons had recorded twice
+	world    world
+	disk     *faultfs.FS // that the trees are on; nil for a plain directory
+	disks    [2]string   // the backing of the trees, and another one
+	away     bool        // the other disk is in its place
 }
 
 // soakDaemon is a run of the daemon.
@@ -64,6 +71,9 @@ type soakDaemon struct {
 //
 //	IKSYNC_SOAK_KILLS=1000 go test -run TestSoakOfKills -timeout 3h ./cmd/iksync -v
 //	IKSYNC_SOAK_SEED=7 go test -run TestSoakOfKills ./cmd/iksync -v
+//
+// IKSYNC_SOAK_WORLD=fat chooses the file system that the trees are on, all does so by
+// seed. A disk is mounted again now and then, and another one is in its place for a while.
 //
 // With -artifacts the whole story of one that fails is kept as soak.log.
 func TestSoakOfKills(t *testing.T) {
@@ -92,9 +102,9 @@ func TestSoakOfKills(t *testing.T) {
 	}
 	stats := s.library.server.Stats()
 	s.library.mu.Lock()
-	t.Logf("seed %d, policies %v: %d kills, %d starts, %d files, %d changes made, %d uploads came and %d took effect, %d without a good answer (and %d of all answers aborted), "+
+	t.Logf("seed %d, world %s, policies %v: %d kills, %d starts, %d files, %d changes made, %d uploads came and %d took effect, %d without a good answer (and %d of all answers aborted), "+
 		"second assets and orphans and the like %v, %d extra versions of the %d files that nothing happened to, %v",
-		seed, s.policies, len(s.library.killed), s.runs, files, s.churn.changes, s.library.came, stats.Uploads, s.library.lost, stats.Aborted,
+		seed, s.world, s.policies, len(s.library.killed), s.runs, files, s.churn.changes, s.library.came, stats.Uploads, s.library.lost, stats.Aborted,
 		o.kinds, o.versions, soakStill, time.Since(began).Round(time.Second))
 	s.library.mu.Unlock()
 	var about []string
@@ -147,14 +157,15 @@ func newSoak(t *testing.T, seed uint64) *soak {
 		rig.roots[i].more = fmt.Sprintf("    junk: false\n    exclude: [\"*.tmp\"]\n    delete: %s\n    delete_after: 0s\n    max_delete: \"1000000\"\n", policies[i])
 		s.policies[filepath.Base(rig.roots[i].path)] = policies[i]
 	}
+	s.mount(t, seed)
 	rig.configure()
-	s.journal.say("seed %d, policies %v, %+v", seed, policies, b)
+	s.journal.say("seed %d, world %s, policies %v, %+v", seed, s.world, policies, b)
 	s.library = newSoakLibrary(rig.library.server, s.journal, seed)
 	front := httptest.NewServer(s.library)
 	t.Cleanup(front.Close)
 	rig.url = front.URL
 
-	trees := &movesTrees{base: rig.base, roots: []string{"photos", "more"}}
+	trees := &movesTrees{base: filepath.Join(rig.base, "disk"), roots: []string{"photos", "more"}}
 	for range 3 {
 		trees.contents = append(trees.contents, movesNoise(r, 1+r.IntN(2000)))
 	}
@@ -163,6 +174,45 @@ func newSoak(t *testing.T, seed uint64) *soak {
 	}
 	s.churn = &soakChurn{trees: trees, rand: rand.New(rand.NewPCG(seed, 5)), journal: s.journal}
 	return s
+}
+
+// mount puts the roots onto a disk of the world.
+func (s *soak) mount(t *testing.T, seed uint64) {
+	t.Helper()
+	at := filepath.Join(s.base, "disk")
+	s.must(os.Mkdir(at, 0o755))
+	s.world = worldOf(t, "IKSYNC_SOAK_WORLD", soakWorlds, seed)
+	if s.world != worldExt4 && !faultfs.Usable(t) {
+		s.world = worldExt4
+	}
+	if s.disk = s.world.mount(t, at, seed); s.disk != nil {
+		s.disks = [2]string{s.disk.Backing(), t.TempDir()}
+	}
+	for i := range s.roots {
+		name := filepath.Base(s.roots[i].path)
+		s.roots[i].path = filepath.Join(at, name)
+		s.must(os.Mkdir(s.roots[i].path, 0o755))
+		if s.disk != nil {
+			s.must(writeFile(filepath.Join(s.disks[1], name, "other.jpg"), "of the other disk"))
+		}
+	}
+}
+
+// disturb mounts the disk again, or another one in its place, or puts it back.
+func (s *soak) disturb() {
+	switch {
+	case s.away:
+		s.away = false
+		s.journal.say("-- the disk is back")
+		s.churn.while(false, func() { s.disk.Swap(s.disks[0]) })
+	case s.rand.IntN(2) == 0:
+		s.away = true
+		s.churn.while(true, func() { s.disk.Swap(s.disks[1]) })
+		s.journal.say("-- another disk is in place")
+	default:
+		s.churn.while(false, s.disk.Remount)
+		s.journal.say("-- the disk was mounted again")
+	}
 }
 
 // command makes a command with a prefix of its own in the URLs.
@@ -213,6 +263,9 @@ func (s *soak) storm(kills int) {
 	defer func() {
 		cancel()
 		<-churned
+		if s.away {
+			s.disturb()
+		}
 	}()
 	for range kills {
 		life := time.Duration(float64(soakLeast) * math.Pow(float64(soakMost)/float64(soakLeast), s.rand.Float64()))
@@ -223,11 +276,27 @@ func (s *soak) storm(kills int) {
 	}
 }
 
-// live lets a daemon live for so long, and kills it.
+// live lets a daemon live for so long, and kills it. Something happens to its disk meanwhile.
 func (s *soak) live(life time.Duration) bool {
 	s.Helper()
+	disturbed := time.Duration(0)
+	if s.disk != nil && s.rand.IntN(4) == 0 {
+		disturbed = time.Duration(s.rand.Int64N(int64(life)))
+	}
 	d := s.start()
 	defer s.kill(d)
+	if disturbed > 0 {
+		if !s.lasts(d, disturbed) {
+			return false
+		}
+		s.disturb()
+	}
+	return s.lasts(d, life-disturbed)
+}
+
+// lasts lets time pass while a daemon lives.
+func (s *soak) lasts(d *soakDaemon, life time.Duration) bool {
+	s.Helper()
 	timer := time.NewTimer(life)
 	defer timer.Stop()
 	select {
@@ -334,6 +403,9 @@ func (s *soak) behind(disk map[string]onDisk) string {
 		}
 	}
 	for at, r := range records.files {
+		if !s.world.proven() {
+			break // absence proves nothing there
+		}
 		root, _, _ := strings.Cut(at, "/")
 		if f := disk[at]; !f.wanted && (r.Absent == state.Present || f.at == "" && s.policies[root] != "keep" && jobs == 0) {
 			return at + " is gone, and its record is there, or does not say so"
@@ -351,7 +423,7 @@ func (s *soak) judge() ([]soakFinding, *soakOutcome) {
 	s.must(err)
 	s.notice()
 	o := &soakOutcome{
-		disk: disk, records: records, assets: s.library.server.Assets(), policies: s.policies, ids: s.ids, why: s.library.why,
+		disk: disk, records: records, assets: s.library.server.Assets(), policies: s.policies, ids: s.ids, why: s.library.why, proven: s.world.proven(),
 	}
 	return o.check(), o
 }
