@@ -286,16 +286,17 @@ func (s *soak) live(life time.Duration) bool {
 	d := s.start()
 	defer s.kill(d)
 	if disturbed > 0 {
-		if !s.lasts(d, disturbed) {
+		if !s.lasts(d, disturbed, false) {
 			return false
 		}
 		s.disturb()
 	}
-	return s.lasts(d, life-disturbed)
+	return s.lasts(d, life-disturbed, disturbed > 0)
 }
 
-// lasts lets time pass while a daemon lives.
-func (s *soak) lasts(d *soakDaemon, life time.Duration) bool {
+// lasts lets time pass while a daemon lives. One that has not read its configuration yet
+// when its disk is away for a moment refuses to start without its roots.
+func (s *soak) lasts(d *soakDaemon, life time.Duration, mayRefuse bool) bool {
 	s.Helper()
 	timer := time.NewTimer(life)
 	defer timer.Stop()
@@ -303,6 +304,9 @@ func (s *soak) lasts(d *soakDaemon, life time.Duration) bool {
 	case <-timer.C:
 		return true
 	case <-d.ended:
+		if mayRefuse && d.cmd.ProcessState.ExitCode() == exitConfig {
+			return true
+		}
 		s.Errorf("the daemon ended before it was killed: %v", d.cmd.ProcessState)
 		s.explain(nil)
 		s.FailNow()
