@@ -94,7 +94,7 @@ FROM (SELECT coalesce(
 		(SELECT f.id FROM files f WHERE ` + alike + `
 			AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.donor = f.id AND NOT (o.root_id = ?1 AND o.path = ?2)) LIMIT 1)) AS d) AS m
 WHERE NOT EXISTS (SELECT 1 FROM files WHERE root_id = ?1 AND path = ?2
-		AND size = ?5 AND mtime_ns = ?6 AND ctime_ns = ?7 AND (ino = ?9 OR mount <> 0 AND mount = ?14))
+		AND size = ?5 AND mtime_ns = ?6 AND ctime_ns = ?7 AND ino = ?9)
 	AND NOT EXISTS (SELECT 1 FROM files f WHERE (f.remote_path IN (?10, ?17) OR f.remote_key = ?17) AND NOT (f.root_id = ?1 AND f.path = ?2) AND f.id IS NOT m.d
 		AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.donor = f.id AND NOT (o.root_id = ?1 AND o.path = ?2)))
 	AND NOT EXISTS (SELECT 1 FROM jobs  WHERE (remote_path IN (?10, ?17) OR remote_key = ?17) AND NOT (root_id = ?1 AND path = ?2))

@@ -246,7 +246,7 @@ func (q *Queue) Relabel(ctx context.Context, moves []*Move) error {
 // file as the job does; else it makes it an upload.
 func arrived(tx *state.Tx, rootID int64, path string) error {
 	n, err := tx.ExecRows(`DELETE FROM jobs WHERE root_id = ?1 AND path = ?2 AND EXISTS (SELECT 1 FROM files f WHERE f.root_id = ?1 AND f.path = ?2
-		AND f.size = jobs.size AND f.mtime_ns = jobs.mtime_ns AND f.ctime_ns = jobs.ctime_ns AND (f.ino = jobs.ino OR f.mount <> 0 AND f.mount = jobs.mount))`, rootID, []byte(path))
+		AND f.size = jobs.size AND f.mtime_ns = jobs.mtime_ns AND f.ctime_ns = jobs.ctime_ns AND f.ino = jobs.ino)`, rootID, []byte(path))
 	if err != nil || n > 0 {
 		return err
 	}

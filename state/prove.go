@@ -13,10 +13,9 @@ type Stat struct {
 	Mount int64
 }
 
-// Same reports whether two looks at one path show the same content, as far as metadata
-// can tell. On a file system that proves no identity the inode number of a path may
-// change with each mount; within one mount a changed number is ignored, because the
-// record has the mount in which the content was read.
+// Same reports whether two looks at one path show a file that was not changed between
+// them, as far as metadata can tell. A file system that proves no identity may give a
+// path another inode number at any time, so the number is ignored within one mount.
 func (s Stat) Same(o Stat) bool {
 	return s.Size == o.Size && s.MtimeNs == o.MtimeNs && s.CtimeNs == o.CtimeNs &&
 		(s.Ino == o.Ino || s.Mount != 0 && s.Mount == o.Mount)
@@ -88,7 +87,7 @@ func Prove(record, observed Content, r Relation) Proof {
 		return Different
 	}
 	switch {
-	case r == SamePath && record.Stat.Same(observed.Stat), r == OtherPath && record.Stat.identical(observed.Stat):
+	case r == SamePath && record.Stat.Same(observed.Stat) && record.Stat.Ino == observed.Stat.Ino, r == OtherPath && record.Stat.identical(observed.Stat):
 		return Equal
 	case record.Stat.alike(observed.Stat):
 		if !record.Read {

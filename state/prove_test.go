@@ -51,7 +51,7 @@ func TestProve(t *testing.T) {
 		"same path, another size":                      {record(proven), seen(proven, size), state.SamePath, state.Different},
 		"unproven, same path, nothing differs":         {record(unproven), seen(otherMount, nil), state.SamePath, state.Equal},
 		"unproven, same path, renumbered by a mount":   {record(unproven), seen(otherMount, inode), state.SamePath, state.NotCompared},
-		"unproven, same path, renumbered in one mount": {record(unproven), seen(unproven, inode), state.SamePath, state.Equal},
+		"unproven, same path, renumbered in one mount": {record(unproven), seen(unproven, inode), state.SamePath, state.NotCompared},
 		"unproven, same path, changed in one mount":    {record(unproven), seen(unproven, ctime), state.SamePath, state.NotCompared},
 		"unproven since, same path, renumbered":        {record(proven), seen(unproven, inode), state.SamePath, state.NotCompared},
 		"same path, renumbered, nothing to compare":    {unread(unproven), seen(otherMount, inode), state.SamePath, state.Different},

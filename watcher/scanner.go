@@ -85,12 +85,14 @@ type Scanner struct {
 	// number, and how many another.
 	numbered, renumbered map[uint64]int64
 	paths                map[uint64]string // of one of the latter
-	present              []string          // records whose files are there again; they are queued, too: a record may have gone meanwhile
-	absent               []queue.Absent
-	vacancy              vacancy // the last directory that absent files were in
-	identity             rootIdentity
-	empty                bool  // the root is, so nothing is inferred
-	found                int64 // files with the recorded size and modification time
+	// doubtful are those of the latter whose content was read in this mount.
+	doubtful []queue.Change
+	present  []string // records whose files are there again; they are queued, too: a record may have gone meanwhile
+	absent   []queue.Absent
+	vacancy  vacancy // the last directory that absent files were in
+	identity rootIdentity
+	empty    bool  // the root is, so nothing is inferred
+	found    int64 // files with the recorded size and modification time
 }
 
 // enqueued is what became of a batch.
@@ -411,7 +413,7 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 	}
 	s.tally.files.Add(1)
 	s.tally.bytes.Add(st.Size)
-	if record != nil && st.Mount == 0 {
+	if record != nil {
 		s.observe(record, st)
 	}
 	recorded := record != nil && state.Prove(record.Content(), state.Content{Stat: st}, state.SamePath) == state.Equal
@@ -451,6 +453,12 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 		}
 		s.tally.hold(class)
 	case notCompared:
+		if record.Stat.Same(st) && len(s.doubtful) < maxDisplaced {
+			// Only its inode number differs, and it was read in this mount. It is another file, or
+			// the file system gives all files other numbers.
+			s.doubtful = append(s.doubtful, s.o.change(string(s.path), st, st.SeenSince(time.Now()), queue.ComparePriority))
+			return nil
+		}
 		s.tally.notCompared.Add(1)
 		return s.emit(ctx, s.o.change(string(s.path), st, st.SeenSince(time.Now()), queue.ComparePriority))
 	case differs:
@@ -479,7 +487,7 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 // observe counts whether a recorded file that differs in nothing else has its inode number.
 func (s *Scanner) observe(record *queue.Known, st state.Stat) {
 	before := record.Stat
-	if before.Mount != 0 || before.Size != st.Size || before.MtimeNs != st.MtimeNs || before.CtimeNs != st.CtimeNs {
+	if before.Mount != st.Mount || before.Size != st.Size || before.MtimeNs != st.MtimeNs || before.CtimeNs != st.CtimeNs {
 		return
 	}
 	if before.Ino == st.Ino {
@@ -498,7 +506,7 @@ const leastRenumbered = 4
 // them although nothing else changed. What was kept to the end is then only compared.
 func (s *Scanner) disprove() error {
 	for dev, n := range s.renumbered {
-		if n < leastRenumbered || s.numbered[dev] > 0 {
+		if n < leastRenumbered || s.numbered[dev] > 0 || s.trust[dev].Mount != 0 {
 			continue
 		}
 		path := filepath.Join(s.o.Root.Path, s.paths[dev])
@@ -525,6 +533,16 @@ func (s *Scanner) emitDisplaced(ctx context.Context) error {
 	}
 	if err := s.disprove(); err != nil {
 		return err
+	}
+	for _, change := range s.doubtful {
+		if n := s.renumbered[change.Stat.Dev]; n >= leastRenumbered && n > s.numbered[change.Stat.Dev] {
+			s.tally.inStep.Add(1)
+			continue
+		}
+		s.tally.notCompared.Add(1)
+		if err := s.emit(ctx, change); err != nil {
+			return err
+		}
 	}
 	for _, change := range s.displaced {
 		if err := s.emit(ctx, change); err != nil {
