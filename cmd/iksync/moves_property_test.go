@@ -37,7 +37,7 @@ const movesBudget = 50 * time.Second
 var movesFailed = []uint64{165, 1017, 1052, 2086, 2137, 2180, 2302, 2351, 2399, 2502, 2605, 2881, 2933, 2996, 5484}
 
 // movesWorlds are those that are tried when none is asked for.
-const movesWorlds = "ext4"
+const movesWorlds = "all"
 
 // shrinkBudget is how long the least of a program that fails is looked for.
 const shrinkBudget = 2 * time.Minute

@@ -33,7 +33,7 @@ const (
 	// waits for none.
 	soakFar = 5 * time.Second
 	// soakWorlds are those that are tried when none is asked for.
-	soakWorlds = "ext4"
+	soakWorlds = "all"
 )
 
 // soak is a rig whose daemon is killed again and again, while its trees change and
