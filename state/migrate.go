@@ -161,7 +161,11 @@ func describeOpen(ctx context.Context, conn querier, path string, err error) err
 		// mark where its header is whole.
 		var app int
 		lookup := conn.QueryRowContext(context.WithoutCancel(ctx), "PRAGMA application_id").Scan(&app)
-		return &CorruptError{Path: path, What: err.Error(), Ours: lookup == nil && app == applicationID, Err: err}
+		ours := lookup == nil && app == applicationID
+		if notADatabase(lookup) { // with a damaged schema no connection can be had, so there is no lock to end
+			ours = isOurs(path)
+		}
+		return &CorruptError{Path: path, What: err.Error(), Ours: ours, Err: err}
 	}
 	return fmt.Errorf("open state file %s: %w", path, err)
 }

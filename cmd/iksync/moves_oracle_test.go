@@ -190,7 +190,7 @@ func expect(before *recorded, disk map[string]onDisk) *expectation {
 		var found []string
 		for from, r := range before.files {
 			there, is := disk[from]
-			if from != at && r.Stat.Ino == d.ino && r.Stat.MtimeNs == d.mtime && r.Hash == d.hash && !(is && (there.ino == d.ino || there.hash == r.Hash)) {
+			if from != at && !r.Unproven && r.Stat.Ino == d.ino && r.Stat.MtimeNs == d.mtime && r.Hash == d.hash && !(is && (there.ino == d.ino || there.hash == r.Hash)) {
 				found = append(found, from)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"mime"
 	"mime/multipart"
@@ -137,6 +138,7 @@ func movesOne(t *testing.T, seed uint64) {
 
 // movesRound is some operations and the backfill after them.
 type movesRound struct {
+	before string // what happens to the disk or the state file first: "", "another path" or "adopt"
 	ops    []movesOp
 	kill   int       // the request at which the backfill is killed; 0 is never
 	how    int       // 0: before the request has its effect; 1: after it; more: some ms later
@@ -202,6 +204,14 @@ func newMovesProgram(seed uint64) *movesProgram {
 			}
 		}
 		p.rounds = append(p.rounds, round)
+	}
+	// By numbers of their own, so that the programs of known seeds stay what they were.
+	r = rand.New(rand.NewPCG(seed, 43))
+	if p.lag > 0 {
+		p.lag = []time.Duration{300 * time.Millisecond, 1200 * time.Millisecond, 2 * time.Second, 5 * time.Second}[r.IntN(4)]
+	}
+	if later := p.rounds[1:]; r.IntN(3) == 0 {
+		later[r.IntN(len(later))].before = []string{"another path", "adopt"}[r.IntN(2)]
 	}
 	return p
 }
@@ -429,6 +439,9 @@ func runMoves(t *testing.T, dir string, p *movesProgram) (*movesRun, error) {
 func (m *movesRun) round(ctx context.Context, round *movesRound) error {
 	m.output = ""
 	m.remount()
+	if err := m.begin(ctx, round.before); err != nil {
+		return err
+	}
 	for _, op := range round.ops {
 		m.trees.do(op)
 	}
@@ -495,6 +508,49 @@ func (m *movesRun) round(ctx context.Context, round *movesRound) error {
 	return nil
 }
 
+// begin lets the trees return at another path, or the state file be made anew from the
+// library.
+func (m *movesRun) begin(ctx context.Context, what string) error {
+	switch what {
+	case "another path":
+		to := m.trees.base + "'"
+		m.trees.say("at another path: %s", filepath.Base(to))
+		if m.disk == nil {
+			if err := os.Rename(m.trees.base, to); err != nil {
+				return err
+			}
+		} else {
+			if err := os.Mkdir(to, 0o755); err != nil {
+				return err
+			}
+			m.disk.MoveTo(to)
+		}
+		m.trees.base = to
+		if err := m.configure(); err != nil {
+			return err
+		}
+		came := m.library.sent.Load()
+		if code, err := m.backfill(ctx, 0, 0); err != nil || code != 0 {
+			return errors.Join(fmt.Errorf("at another path: exit code %d", code), err)
+		}
+		if sent := m.library.sent.Load() - came; sent > 0 {
+			return fmt.Errorf("at another path: %d bytes were sent", sent)
+		}
+	case "adopt":
+		m.trees.say("the state file is lost, and made anew by adopt")
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			if err := os.Remove(m.state + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		m.orphans = true // nobody knows any more whose copies of absent files are
+		if code, err := m.command(ctx, 0, 0, "adopt", "--config", m.config); err != nil || code != 0 {
+			return errors.Join(fmt.Errorf("adopt: exit code %d", code), err)
+		}
+	}
+	return nil
+}
+
 // remount mounts the trees again, every second time, where that changes what numbers
 // files have, and looks at the files in another order than iksync does. What is not
 // mounted again shows what is wrong of a file that looks the same.
@@ -539,13 +595,17 @@ func (m *movesRun) configure() error {
 
 // backfill runs one, kills it at a request unless that is 0, and gives its exit code.
 func (m *movesRun) backfill(ctx context.Context, kill, how int) (int, error) {
+	return m.command(ctx, kill, how, "backfill", "--config", m.config, "--no-progress")
+}
+
+func (m *movesRun) command(ctx context.Context, kill, how int, args ...string) (int, error) {
 	path, err := exec.LookPath("iksync")
 	if err != nil {
 		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "backfill", "--config", m.config, "--no-progress")
+	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(os.Environ(), "IMAGEKIT_PRIVATE_KEY=k", "NO_PROXY=*", "IKSYNC_UPLOAD_URL="+m.url+"/api/v1/files/upload",
 		"IKSYNC_API_URL="+m.url+"/v1", "IKSYNC_STATE="+m.state, "GORACE="+raceOptions)
 	cmd.Env = append(cmd.Env, m.env...)
