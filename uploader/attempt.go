@@ -260,7 +260,7 @@ func (p *Pool) upload(ctx context.Context, root *Root, job *queue.Job, file *os.
 	var api *imagekit.Error
 	if err != nil && job.Unsure.IsZero() && (!errors.As(err, &api) || api.Ambiguous) {
 		job.Unsure = began // the library may have it, whatever follows
-		if api != nil && api.Status != 0 {
+		if api != nil && api.Status >= 400 {
 			p.refused(job)
 		}
 	}

@@ -175,6 +175,7 @@ type Pool struct {
 	transfers map[int64]*transfer  // those of them whose file is being sent
 	claims    map[int64]int        // of each of them: one may be claimed again before its end is told
 	contents  map[int64]state.Hash // what is being sent, where duplicates are looked for
+	refusals  map[int64]bool       // jobs whose last upload was answered by an error
 	looks     map[int64]time.Time  // when jobs without an answer were first looked for in vain
 	fatal     error                // why the pool ends early
 	failed    chan struct{}        // closed with fatal
@@ -200,6 +201,7 @@ func New(db *state.DB, q *queue.Queue, o Options) *Pool {
 		claims:    make(map[int64]int),
 		folders:   make(map[string]bool),
 		contents:  make(map[int64]state.Hash),
+		refusals:  make(map[int64]bool),
 		looks:     make(map[int64]time.Time),
 		failed:    make(chan struct{}),
 	}

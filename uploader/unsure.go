@@ -38,7 +38,7 @@ func (p *Pool) confirm(ctx context.Context, root *Root, job *queue.Job, file *os
 	if err != nil {
 		return false, err
 	}
-	if asset == nil && !job.Recorded && !p.lookedFor(job, listingLag) {
+	if asset == nil && !job.Recorded && !p.wasRefused(job) && !p.lookedFor(job, listingLag) {
 		p.put(job, queue.Failure{Free: true, NotBefore: time.Now().Add(backoff(2, firstRetry, listingLag))})
 		return true, nil
 	}
@@ -62,7 +62,19 @@ func (p *Pool) confirm(ctx context.Context, root *Root, job *queue.Job, file *os
 func (p *Pool) refused(job *queue.Job) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.looks[job.ID] = time.Time{}
+	if len(p.refusals) >= maxLooks {
+		clear(p.refusals)
+	}
+	p.refusals[job.ID] = true
+}
+
+// wasRefused reports whether the last answer to an upload was an error.
+func (p *Pool) wasRefused(job *queue.Job) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := p.refusals[job.ID]
+	delete(p.refusals, job.ID)
+	return was
 }
 
 // maxLooks bounds the jobs of which the first look is remembered.

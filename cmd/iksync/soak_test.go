@@ -387,7 +387,7 @@ func (s *soak) behind(disk map[string]onDisk) string {
 	db, err := state.OpenReadOnly(s.Context(), s.state)
 	s.must(err)
 	defer db.Close()
-	rows, err := db.Query(s.Context(), `SELECT count(*), count(*) FILTER (WHERE leased <> 0 OR not_before < ?), (SELECT count(*) FROM intents),
+	rows, err := db.Query(s.Context(), `SELECT count(*), count(*) FILTER (WHERE state = 0 AND (leased <> 0 OR not_before < ?)), (SELECT count(*) FROM intents),
 		(SELECT count(*) FROM files WHERE astray <> 0) FROM jobs`, time.Now().Add(soakFar).UnixMilli())
 	s.must(err)
 	defer rows.Close()
@@ -397,7 +397,7 @@ func (s *soak) behind(disk map[string]onDisk) string {
 	}
 	s.must(rows.Err())
 	if due > 0 || intents > 0 || astray > 0 {
-		return fmt.Sprintf("%d jobs, %d of them due, %d intents, %d astray", jobs, due, intents, astray)
+		return fmt.Sprintf("%d jobs, %d of them due, %d intents, %d astray: %s", jobs, due, intents, astray, s.waiting(db))
 	}
 	records, err := (&movesRun{state: s.state}).records(s.Context())
 	s.must(err)
@@ -416,6 +416,24 @@ func (s *soak) behind(disk map[string]onDisk) string {
 		}
 	}
 	return ""
+}
+
+// waiting describes a few of the jobs that are left.
+func (s *soak) waiting(db *state.DB) string {
+	s.Helper()
+	rows, err := db.Query(s.Context(), `SELECT CAST(j.path AS TEXT) || ' (state ' || j.state || ', move ' || j.move || ', leased ' || (j.leased <> 0) || ', priority ' || j.priority
+		|| ', not before ' || j.not_before || ', unsure ' || j.unsure || ', class ' || j.class || ', to ' || coalesce(j.remote_path, '-') || ', donor ' || coalesce((SELECT CAST(f.path AS TEXT) FROM files f WHERE f.id = j.donor), '-') || ')'
+		FROM jobs j LIMIT 5`)
+	s.must(err)
+	defer rows.Close()
+	var all []string
+	for rows.Next() {
+		var job string
+		s.must(rows.Scan(&job))
+		all = append(all, job)
+	}
+	s.must(rows.Err())
+	return strings.Join(all, "; ")
 }
 
 // judge says what is wrong in the end.
