@@ -26,6 +26,7 @@ import (
 	"iksync/state"
 	"iksync/state/failpoint"
 	"iksync/uploader/emulator"
+	"iksync/watcher/faultfs"
 )
 
 // failWorld is two trees, a library and a state file that live through many rounds
@@ -397,12 +398,22 @@ func firstSchema(path string) error {
 	return errors.Join(err, db.Close())
 }
 
-func newFailWorld(dir string, s *failScenario) (*failWorld, error) {
+func newFailWorld(t *testing.T, s *failScenario, on world) (*failWorld, error) {
+	dir := t.TempDir()
+	trees := dir
+	if on != worldExt4 {
+		trees = filepath.Join(dir, "trees")
+		if err := os.Mkdir(trees, 0o755); err != nil {
+			return nil, err
+		}
+	}
 	w := &failWorld{scenario: s, movesRun: &movesRun{
-		program: &movesProgram{world: worldExt4, policies: [2][2]string{{"delete", "trash"}, {"trash", "keep"}}, newIDs: s.library.NewFileIDOnMove, more: s.more},
+		program: &movesProgram{world: on, policies: [2][2]string{{"delete", "trash"}, {"trash", "keep"}}, newIDs: s.library.NewFileIDOnMove, more: s.more},
 		config:  filepath.Join(dir, "config.yaml"), state: filepath.Join(dir, "state", "iksync.db"),
-		trees: &movesTrees{base: dir, roots: []string{"one", "two"}}, library: &movesLibrary{},
+		trees: &movesTrees{base: trees, roots: []string{"one", "two"}}, library: &movesLibrary{},
+		rand: rand.New(rand.NewPCG(failSeed, 2)),
 	}}
+	w.disk = on.mount(t, trees, failSeed)
 	var err error
 	if w.library.server, err = emulator.New(emulator.Options{Behaviour: s.library}); err != nil {
 		return nil, err
@@ -424,6 +435,9 @@ func (w *failWorld) close() error {
 	return w.library.server.Close()
 }
 
+// failSeed decides what is drawn of a world.
+const failSeed = 7
+
 // failTries is how many rounds may not reach a failpoint.
 const failTries = 2
 
@@ -441,6 +455,7 @@ func (w *failWorld) run(ctx context.Context, c failCase) (reached bool, err erro
 	w.round++
 	w.output = ""
 	w.trees.say("round %d: %s", w.round, c)
+	w.remount()
 	w.replaced = nil
 	for _, step := range []func(*failWorld) error{w.scenario.prepare, w.scenario.change} {
 		if step != nil {
@@ -571,6 +586,57 @@ func failPlan(hits map[*failScenario]map[string]int, scenarios []*failScenario, 
 	return plan
 }
 
+// failSample is how many failpoints are tried in a scenario on another file system.
+const failSample = 4
+
+// TestFailpointsOnOtherFileSystems lets a backfill die at some of the steps where the disk
+// proves no identity: what it writes down there differs.
+func TestFailpointsOnOtherFileSystems(t *testing.T) {
+	t.Parallel()
+	if !faultfs.Usable(t) {
+		t.Skip("there is no FUSE")
+	}
+	var group errgroup.Group
+	group.SetLimit(4)
+	for i, s := range failScenarios() {
+		if s.name == "old" || s.name == "new" { // about the state file alone
+			continue
+		}
+		for j, on := range []world{worldFAT, worldFUSE} {
+			group.Go(func() error {
+				w, err := newFailWorld(t, s, on)
+				if w != nil {
+					t.Cleanup(func() { _ = w.close() })
+				}
+				if err == nil {
+					_, err = w.run(t.Context(), failCase{"all", "trace", 1})
+				}
+				if err != nil {
+					return fmt.Errorf("%s on %s, where nothing fails: %w\n%v", s.name, on, err, w)
+				}
+				traced := w.traced
+				var points []string
+				for _, name := range failpoint.Names {
+					if strings.Contains(traced, "failpoint "+name+": trace\n") {
+						points = append(points, name)
+					}
+				}
+				r := rand.New(rand.NewPCG(failSeed, uint64(2*i+j)))
+				for n := range min(failSample, len(points)) {
+					c := failCase{points[r.IntN(len(points))], []string{"kill", "error"}[n%2], 1}
+					if _, err := w.run(t.Context(), c); err != nil {
+						return fmt.Errorf("%s on %s, %s: %w\n%v", s.name, on, c, err, w)
+					}
+				}
+				return nil
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestFailpoints lets a backfill die and fail between any two steps of what it
 // writes down and what it asks of the library, and wants the next to put all right.
 //
@@ -589,7 +655,7 @@ func TestFailpoints(t *testing.T) {
 	group.SetLimit(4)
 	for _, s := range scenarios {
 		group.Go(func() error {
-			w, err := newFailWorld(t.TempDir(), s)
+			w, err := newFailWorld(t, s, worldExt4)
 			if w != nil {
 				t.Cleanup(func() { _ = w.close() })
 			}
@@ -635,7 +701,7 @@ func TestFailpoints(t *testing.T) {
 				continue
 			}
 			t.Errorf("%s, %s: %v\n%v", w.scenario.name, c, err, w)
-			if w, err = newFailWorld(t.TempDir(), w.scenario); err != nil {
+			if w, err = newFailWorld(t, w.scenario, w.program.world); err != nil {
 				return err
 			}
 			t.Cleanup(func() { _ = w.close() })
@@ -652,7 +718,7 @@ func TestFailpoints(t *testing.T) {
 			group.Go(func() (err error) {
 				w := worlds[s]
 				if n > 0 {
-					if w, err = newFailWorld(t.TempDir(), s); err != nil {
+					if w, err = newFailWorld(t, s, worldExt4); err != nil {
 						return err
 					}
 					t.Cleanup(func() { _ = w.close() })
