@@ -109,7 +109,8 @@ func markBelow(tx *state.Tx, rootID int64, a *Absent, limit int, now int64) (n i
 	return n, err
 }
 
-// MarkPresent notes of records that their files are there again as they were.
+// MarkPresent notes of records that their files are there again as they were, as far as
+// size and modification time tell.
 func (q *Queue) MarkPresent(ctx context.Context, rootID int64, paths []string) error {
 	return q.db.Write(ctx, state.Relaxed, func(tx *state.Tx) error {
 		for _, path := range paths {

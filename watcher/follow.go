@@ -225,11 +225,17 @@ func (w *Watcher) enqueue(ctx context.Context, changes []queue.Change) error {
 	var present []string
 	var back []queue.Change // is queued if its record, which shows it as it is, has gone meanwhile
 	for i, c := range changes {
-		if record := known[i].Record; record != nil && state.Prove(record.Content(), state.Content{Stat: c.Stat}, state.SamePath) == state.Equal {
-			if record.Absent != state.Present {
-				present, back = append(present, c.Path), append(back, c)
+		if record := known[i].Record; record != nil {
+			equal := state.Prove(record.Content(), state.Content{Stat: c.Stat}, state.SamePath) == state.Equal
+			if alike := record.Stat.Size == c.Stat.Size && record.Stat.MtimeNs == c.Stat.MtimeNs; record.Absent != state.Present && (equal || alike) {
+				present = append(present, c.Path)
+				if equal { // otherwise it is queued in any case
+					back = append(back, c)
+				}
 			}
-			c.Hold, c.HoldClass = "", ""
+			if equal {
+				c.Hold, c.HoldClass = "", ""
+			}
 		}
 		verdict := compare(c.Stat, known[i].Record, known[i].Job, c.Hold)
 		switch verdict {

@@ -417,8 +417,14 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 		s.observe(record, st)
 	}
 	recorded := record != nil && state.Prove(record.Content(), state.Content{Stat: st}, state.SamePath) == state.Equal
+	back := false
 	if record != nil && record.Stat.Size == st.Size && record.Stat.MtimeNs == st.MtimeNs {
 		s.found++
+		// It is not absent any more, even if it can't be compared for a long time. Otherwise
+		// it would not be missed when its disk is away again.
+		if back = record.Absent != state.Present; back {
+			s.present = append(s.present, string(s.path))
+		}
 	}
 	if recorded && job != nil && job.State == queue.Held {
 		s.settled = append(s.settled, string(s.path)) // it was empty for a while, say
@@ -438,8 +444,7 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 	switch decision {
 	case inStep:
 		s.tally.inStep.Add(1)
-		if record.Absent != state.Present {
-			s.present = append(s.present, string(s.path))
+		if back {
 			return s.emit(ctx, s.o.change(string(s.path), st, st.SeenSince(time.Now()), s.o.Priority))
 		}
 	case waiting:
@@ -453,7 +458,7 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 		}
 		s.tally.hold(class)
 	case notCompared:
-		if record.Stat.Same(st) && len(s.doubtful) < maxDisplaced {
+		if record.Stat.Same(st) && !back && len(s.doubtful) < maxDisplaced {
 			// Only its inode number differs, and it was read in this mount. It is another file, or
 			// the file system gives all files other numbers.
 			s.doubtful = append(s.doubtful, s.o.change(string(s.path), st, st.SeenSince(time.Now()), queue.ComparePriority))
