@@ -304,7 +304,7 @@ func (s *soak) lasts(d *soakDaemon, life time.Duration, mayRefuse bool) bool {
 	case <-timer.C:
 		return true
 	case <-d.ended:
-		if mayRefuse && d.cmd.ProcessState.ExitCode() == exitConfig {
+		if code := d.cmd.ProcessState.ExitCode(); mayRefuse && (code == exitConfig || code == 1) {
 			return true
 		}
 		s.Errorf("the daemon ended before it was killed: %v", d.cmd.ProcessState)
