@@ -45,6 +45,8 @@ func treeIn(t testing.TB, db *state.DB, dir string) *tree {
 	}
 	alternate := func(remote, path string, n int) string { return fmt.Sprintf("%s_%q_%d", remote, path, n) }
 	tr := &tree{TB: t, dir: dir, db: db, q: queue.New(db, alternate)}
+	// The library is known to keep names; otherwise one at a time would be claimed.
+	tr.must(tr.q.NoteNames(t.Context(), root.ID, queue.NamesKept))
 	tr.o = watcher.Options{
 		Root:   root,
 		Remote: func(path string) (string, error) { return fmt.Sprintf("/%d/%s", root.ID, path), nil },
