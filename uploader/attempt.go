@@ -260,9 +260,9 @@ func (p *Pool) upload(ctx context.Context, root *Root, job *queue.Job, file *os.
 	var api *imagekit.Error
 	if err != nil && job.Unsure.IsZero() && (!errors.As(err, &api) || api.Ambiguous) {
 		job.Unsure = began // the library may have it, whatever follows
-		if api != nil && api.Status >= 400 {
-			p.refused(job)
-		}
+	}
+	if errors.As(err, &api) && api.Status >= 400 {
+		p.refused(job)
 	}
 	// Whatever ImageKit says, a file that changed meanwhile was not what was sent.
 	if after, statErr := statOf(file); statErr != nil || !sameContent(after, st) || errors.Is(err, imagekit.ErrShortSource) {
