@@ -233,12 +233,17 @@ func (d *daemon) lockRoots(configured, there []config.Root) (err error) {
 		wanted[r.Path] = true
 	}
 	var taken []string
+	moved := make(map[string]string) // paths of locks before, by the paths now
 	defer func() {
 		if err == nil {
 			return
 		}
 		for _, path := range taken {
 			_ = d.locks[path].Close()
+			delete(d.locks, path)
+		}
+		for path, before := range moved {
+			d.locks[before] = d.locks[path]
 			delete(d.locks, path)
 		}
 	}()
@@ -249,6 +254,11 @@ func (d *daemon) lockRoots(configured, there []config.Root) (err error) {
 			}
 			_ = held.Close() // another directory is there now
 			delete(d.locks, r.Path)
+		}
+		if before := d.heldAs(r.Path, wanted); before != "" {
+			d.locks[r.Path], moved[r.Path] = d.locks[before], before
+			delete(d.locks, before)
+			continue
 		}
 		lock, err := lockRoot(r.Path)
 		if err != nil {
@@ -264,6 +274,17 @@ func (d *daemon) lockRoots(configured, there []config.Root) (err error) {
 		}
 	}
 	return nil
+}
+
+// heldAs returns the path under which the directory at another path is locked already,
+// since it was renamed or is mounted elsewhere; "" when it is not.
+func (d *daemon) heldAs(path string, wanted map[string]bool) string {
+	for before, lock := range d.locks {
+		if !wanted[before] && same(lock, path) {
+			return before
+		}
+	}
+	return ""
 }
 
 func same(held *os.File, path string) bool {

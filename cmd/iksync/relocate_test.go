@@ -291,6 +291,7 @@ func TestARootIsRelocatedWhileTheDaemonRuns(t *testing.T) {
 	t.Parallel()
 	r := newRelocation(t)
 	d := r.start()
+	d.says(`"scanned"`)
 	r.inStep()
 	r.moveTree(r.rename)
 	d.signal(syscall.SIGHUP)
