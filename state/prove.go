@@ -21,13 +21,13 @@ func (s Stat) Same(o Stat) bool {
 		(s.Ino == o.Ino || s.Mount != 0 && s.Mount == o.Mount)
 }
 
-// alike reports whether two looks differ in nothing that a copy or a move keeps.
-func (s Stat) alike(o Stat) bool { return s.Size == o.Size && s.MtimeNs == o.MtimeNs }
+// Alike reports whether two looks differ in nothing that a copy or a move keeps.
+func (s Stat) Alike(o Stat) bool { return s.Size == o.Size && s.MtimeNs == o.MtimeNs }
 
 // identical reports whether a file is, by a proven identity, the one that another path
 // had: the same inode of the same device, and not written since.
 func (s Stat) identical(o Stat) bool {
-	return s.Mount == 0 && o.Mount == 0 && s.Dev == o.Dev && s.Ino == o.Ino && s.CtimeNs == o.CtimeNs && s.alike(o)
+	return s.Mount == 0 && o.Mount == 0 && s.Dev == o.Dev && s.Ino == o.Ino && s.CtimeNs == o.CtimeNs && s.Alike(o)
 }
 
 // Content is what is known of the content of a file or of a record.
@@ -89,7 +89,7 @@ func Prove(record, observed Content, r Relation) Proof {
 	switch {
 	case r == SamePath && record.Stat.Same(observed.Stat) && record.Stat.Ino == observed.Stat.Ino, r == OtherPath && record.Stat.identical(observed.Stat):
 		return Equal
-	case record.Stat.alike(observed.Stat):
+	case record.Stat.Alike(observed.Stat):
 		if !record.Read {
 			return Different // reading the file would compare it with nothing
 		}

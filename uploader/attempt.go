@@ -183,12 +183,11 @@ func (p *Pool) calm() bool {
 
 // openFile opens the file of a job for reading, and looks at what it opened.
 func (p *Pool) openFile(root *Root, job *queue.Job) (*os.File, state.Stat, error) {
-	file, _, err := open(root, job)
+	file, st, err := open(root, job)
 	if err != nil {
 		return nil, state.Stat{}, err
 	}
-	st, err := p.statOf(file)
-	if err != nil {
+	if err := p.setMount(file, &st); err != nil {
 		return nil, state.Stat{}, errors.Join(err, file.Close())
 	}
 	return file, st, nil
@@ -200,9 +199,15 @@ func (p *Pool) statOf(file *os.File) (state.Stat, error) {
 	if err != nil {
 		return st, err
 	}
+	err = p.setMount(file, &st)
+	return st, err
+}
+
+// setMount notes in a look at an open file what its file system proves.
+func (p *Pool) setMount(file *os.File, st *state.Stat) error {
 	trust, err := p.db.Mounts().Of(int(file.Fd()))
 	st.Mount = trust.Mount
-	return st, err
+	return err
 }
 
 // open opens the file of a job for reading, and looks at what it opened.

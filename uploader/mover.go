@@ -396,7 +396,7 @@ func (p *Pool) occupied(ctx context.Context, root *Root, mv *queue.Move) (string
 // another is seen elsewhere. By its inode alone a file is another one; that proves nothing
 // where identity is not proven, nor when the one that is seen elsewhere is another, too.
 func stillThere(there state.Stat, donor *state.File, elsewhere *state.Stat) bool {
-	if there.Size != donor.Stat.Size || there.MtimeNs != donor.Stat.MtimeNs {
+	if !there.Alike(donor.Stat) {
 		return false
 	}
 	proven := elsewhere.Mount == 0 && donor.Stat.Mount == 0

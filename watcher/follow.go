@@ -183,15 +183,7 @@ func (w *Watcher) look(e *unsettled, now time.Time) (queue.Change, bool) {
 // mountOf returns Stat.Mount of the file at a path. It is asked for once for each device
 // and turn, since another file system may be mounted at any time.
 func (w *Watcher) mountOf(path string, dev uint64) (int64, error) {
-	t, ok := w.trust[dev]
-	if !ok {
-		var err error
-		if t, err = w.q.Mounts().At(w.onDisk(path)); err != nil {
-			return 0, err
-		}
-		w.trust[dev] = t
-	}
-	return t.Mount, nil
+	return w.trust.mount(dev, func() (state.Trust, error) { return w.q.Mounts().At(w.onDisk(path)) })
 }
 
 // later lets a path that is too young by the filters settle until it is not.
@@ -227,7 +219,7 @@ func (w *Watcher) enqueue(ctx context.Context, changes []queue.Change) error {
 	for i, c := range changes {
 		if record := known[i].Record; record != nil {
 			equal := state.Prove(record.Content(), state.Content{Stat: c.Stat}, state.SamePath) == state.Equal
-			if alike := record.Stat.Size == c.Stat.Size && record.Stat.MtimeNs == c.Stat.MtimeNs; record.Absent != state.Present && (equal || alike) {
+			if record.Absent != state.Present && record.Stat.Alike(c.Stat) {
 				present = append(present, c.Path)
 				if equal { // otherwise it is queued in any case
 					back = append(back, c)

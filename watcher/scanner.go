@@ -71,7 +71,7 @@ type Scanner struct {
 	path    []byte   // of the entry that is looked at
 	above   []fileID // the directories above, against loops through symlinks
 	start   time.Time
-	trust   map[uint64]state.Trust // what is proven of files, by device
+	trust   trusts
 
 	batch     []queue.Change
 	batchSize int
@@ -108,7 +108,7 @@ type fileID struct{ dev, ino uint64 }
 
 // NewScanner returns a scanner that queues what differs to q.
 func NewScanner(q *queue.Queue, o Options) *Scanner {
-	return &Scanner{o: o, q: q, tally: newTally(), trust: make(map[uint64]state.Trust),
+	return &Scanner{o: o, q: q, tally: newTally(), trust: make(trusts),
 		numbered: make(map[uint64]int64), renumbered: make(map[uint64]int64), paths: make(map[uint64]string)}
 }
 
@@ -217,7 +217,7 @@ func (s *Scanner) walk(ctx context.Context, d *dir, scope filter.Scope) error {
 	}
 	self, err := d.self()
 	if err == nil {
-		_, err = s.mountOf(self.stat.Dev, func() (state.Trust, error) { return d.trust(s.q.Mounts()) })
+		_, err = s.trust.mount(self.stat.Dev, func() (state.Trust, error) { return d.trust(s.q.Mounts()) })
 	}
 	if err != nil {
 		return s.keep(ctx, err)
@@ -366,7 +366,7 @@ func (s *Scanner) entry(ctx context.Context, d *dir, e *entry, scope filter.Scop
 		}
 		return nil
 	}
-	info.stat.Mount, err = s.mountOf(info.stat.Dev, func() (state.Trust, error) {
+	info.stat.Mount, err = s.trust.mount(info.stat.Dev, func() (state.Trust, error) {
 		return s.q.Mounts().At(filepath.Join(s.o.Root.Path, string(s.path))) // a file that is mounted, or behind a symlink
 	})
 	if err != nil {
@@ -377,17 +377,20 @@ func (s *Scanner) entry(ctx context.Context, d *dir, e *entry, scope filter.Scop
 	return s.file(ctx, e.name, info.stat)
 }
 
-// mountOf returns Stat.Mount of files on a device.
-func (s *Scanner) mountOf(dev uint64, ask func() (state.Trust, error)) (int64, error) {
-	t, ok := s.trust[dev]
+// trusts is what is proven of files, by device.
+type trusts map[uint64]state.Trust
+
+// mount returns Stat.Mount of files on a device, of which ask is asked once.
+func (t trusts) mount(dev uint64, ask func() (state.Trust, error)) (int64, error) {
+	trust, ok := t[dev]
 	if !ok {
 		var err error
-		if t, err = ask(); err != nil {
+		if trust, err = ask(); err != nil {
 			return 0, err
 		}
-		s.trust[dev] = t
+		t[dev] = trust
 	}
-	return t.Mount, nil
+	return trust.Mount, nil
 }
 
 func (s *Scanner) stat(d *dir, e *entry) (fileInfo, error) {
@@ -418,7 +421,7 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 	}
 	recorded := record != nil && state.Prove(record.Content(), state.Content{Stat: st}, state.SamePath) == state.Equal
 	back := false
-	if record != nil && record.Stat.Size == st.Size && record.Stat.MtimeNs == st.MtimeNs {
+	if record != nil && record.Stat.Alike(st) {
 		s.found++
 		// It is not absent any more, even if it can't be compared for a long time. Otherwise
 		// it would not be missed when its disk is away again.
@@ -492,7 +495,7 @@ func (s *Scanner) file(ctx context.Context, name string, st state.Stat) error {
 // observe counts whether a recorded file that differs in nothing else has its inode number.
 func (s *Scanner) observe(record *queue.Known, st state.Stat) {
 	before := record.Stat
-	if before.Mount != st.Mount || before.Size != st.Size || before.MtimeNs != st.MtimeNs || before.CtimeNs != st.CtimeNs {
+	if before.Mount != st.Mount || !before.Alike(st) || before.CtimeNs != st.CtimeNs {
 		return
 	}
 	if before.Ino == st.Ino {

@@ -67,11 +67,11 @@ type Watcher struct {
 	reading sync.WaitGroup    // who reads it
 	tree    watched
 
-	settling *settling              // owned by the loop
-	absent   []queue.Absent         // owned by the loop: what was looked for in vain
-	vanished []queue.Absent         // owned by the loop: directories with more records than were noted at once
-	vacancy  vacancy                // owned by the loop
-	trust    map[uint64]state.Trust // owned by the loop: what is proven of files, by device
+	settling *settling      // owned by the loop
+	absent   []queue.Absent // owned by the loop: what was looked for in vain
+	vanished []queue.Absent // owned by the loop: directories with more records than were noted at once
+	vacancy  vacancy        // owned by the loop
+	trust    trusts         // owned by the loop
 
 	rootMu   sync.Mutex // one look at the root at a time
 	resumed  atomic.Bool
@@ -148,7 +148,7 @@ func NewWatcher(q *queue.Queue, o WatchOptions) *Watcher {
 	w := &Watcher{
 		o: o, q: q, log: o.Log.With(zap.String("root", o.Root.Path)),
 		dirty: newDirtyPaths(), full: make(chan struct{}, 1), below: newDirtyPaths(),
-		settling: newSettling(o.Settle), tree: newWatched(), trust: make(map[uint64]state.Trust),
+		settling: newSettling(o.Settle), tree: newWatched(), trust: make(trusts),
 	}
 	w.mode.Store(&mode{})
 	w.alive()
